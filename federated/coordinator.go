@@ -1,0 +1,239 @@
+package federated
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/larder-dp/larder/dp"
+)
+
+// CoordinatorConfig is what a coordinator works with.
+type CoordinatorConfig struct {
+	// Transport reaches the nodes. Required.
+	Transport Transport
+	// Ledger holds the budgets and the releases. Required.
+	Ledger dp.Ledger
+	// Deadline is how long nodes have to answer; the context may end a round
+	// sooner. 0 means one minute.
+	Deadline time.Duration
+	// Random is where noise comes from; nil means crypto/rand, which is what
+	// production uses, always. The exact mechanisms draw all of their
+	// randomness from it.
+	Random io.Reader
+}
+
+// A Coordinator asks the nodes of a federation and publishes noised answers. A
+// trusted one sees each node's exact bounded sums. Safe for concurrent use if
+// its Random is.
+type Coordinator struct {
+	c       CoordinatorConfig
+	mu      sync.Mutex
+	running map[dp.Key]chan struct{} // closed when that round ends
+}
+
+// NewCoordinator checks c and returns a coordinator.
+func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
+	if c.Transport == nil || c.Ledger == nil {
+		return nil, errors.New("make coordinator: give a Transport and a Ledger")
+	}
+	if c.Deadline < 0 {
+		return nil, errors.New("make coordinator: Deadline must not be negative")
+	}
+	if c.Deadline == 0 {
+		c.Deadline = time.Minute
+	}
+	c.Random = random(c.Random)
+	return &Coordinator{c: c, running: map[dp.Key]chan struct{}{}}, nil
+}
+
+// ErrInterrupted says that another run of the round reserved its charge and has
+// stored no release. Noise may have been drawn, so the charge stays spent and no
+// other is drawn. Unless another coordinator is still at it, ask again as the
+// next round.
+var ErrInterrupted = errors.New("the charge of this round was reserved by another run, which has stored no release: unless that one is still at it, the charge is spent: ask again as a new round")
+
+// A QuorumError says that too few nodes answered. Nothing was charged.
+type QuorumError struct {
+	Need     int
+	Coverage Coverage
+}
+
+// Error says how many answered and why the first of the others did not.
+func (e *QuorumError) Error() string {
+	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: nothing was charged: ask again when more are up, or ask with a lower quorum",
+		e.Coverage.Answered, e.Coverage.Asked, e.Need)
+	if len(e.Coverage.Absent) > 0 {
+		s += fmt.Sprintf(" (%s: %s)", e.Coverage.Absent[0].Node, e.Coverage.Absent[0].Reason)
+	}
+	return s
+}
+
+// Run asks q and returns the release. The same question in the same round is
+// answered from the ledger: the same bytes, no second charge, no node asked.
+//
+// The order is: collect, reserve the charge, draw the noise, commit and store,
+// tell. Errors that a caller acts on: *QuorumError, *dp.BudgetError,
+// ErrInterrupted.
+func (c *Coordinator) Run(ctx context.Context, q Query) (*Release, error) {
+	if q.query == nil {
+		return nil, fmt.Errorf("run round: %w", errZeroQuery)
+	}
+	rel, err := c.alone(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("run round %d of %s: %w", q.q.Round, q.Name(), err)
+	}
+	return rel, nil
+}
+
+// alone lets one run of a key go at a time; the next finds what it stored.
+func (c *Coordinator) alone(ctx context.Context, q Query) (*Release, error) {
+	for {
+		c.mu.Lock()
+		other, busy := c.running[q.key()]
+		if !busy {
+			break
+		}
+		c.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	done := make(chan struct{})
+	c.running[q.key()] = done
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.running, q.key())
+		c.mu.Unlock()
+		close(done)
+	}()
+	return c.run(ctx, q)
+}
+
+func (c *Coordinator) run(ctx context.Context, q Query) (*Release, error) {
+	if rel, err := c.stored(ctx, q); rel != nil || err != nil {
+		return rel, err
+	}
+	if err := c.affordable(ctx, q); err != nil {
+		return nil, err
+	}
+	deadline := now().Add(c.c.Deadline)
+	r, out := newRound(q, deadline)
+	if err := c.collect(ctx, r, out); err != nil {
+		return nil, err
+	}
+	return c.finish(ctx, r)
+}
+
+// stored returns the release of a question that was answered before, or nil.
+func (c *Coordinator) stored(ctx context.Context, q Query) (*Release, error) {
+	e, err := c.c.Ledger.Lookup(ctx, q.key())
+	switch {
+	case errors.Is(err, dp.ErrNotCharged):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case e.Release == nil:
+		return nil, ErrInterrupted
+	}
+	return ParseRelease(e.Release)
+}
+
+// affordable refuses a question that the budget does not cover before any node
+// works on it. It binds nobody: Reserve decides.
+func (c *Coordinator) affordable(ctx context.Context, q Query) error {
+	left, err := c.c.Ledger.Left(ctx, q.q.Epoch, string(q.q.Unit))
+	if err != nil {
+		return err
+	}
+	if cost := q.Cost(); !(cost.Epsilon <= left.Epsilon && cost.Delta <= left.Delta) {
+		return &dp.BudgetError{Epoch: q.q.Epoch, Unit: string(q.q.Unit), Asked: cost, Left: left}
+	}
+	return nil
+}
+
+// collect drives the round through the transport until its collection ended.
+func (c *Coordinator) collect(ctx context.Context, r *round, out []Message) error {
+	waiting, cancel := context.WithDeadline(ctx, r.deadline)
+	defer cancel()
+	var mu sync.Mutex
+	err := c.c.Transport.Exchange(waiting, out, func(m Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.receive(now(), m); r.state != asking {
+			cancel()
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if ctx.Err() != nil { // ended by the caller, not by the deadline
+		return ctx.Err()
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("exchange messages: %w", err)
+	}
+	r.close()
+	return nil
+}
+
+// finish takes a round whose collection ended to its terminal state.
+func (c *Coordinator) finish(ctx context.Context, r *round) (*Release, error) {
+	if r.state == belowQuorum {
+		return nil, &QuorumError{r.q.q.Quorum, r.coverage()}
+	}
+	head, err := c.reserve(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	// From here on the charge is spent. A caller who gives up now would only
+	// lose the release that it paid for.
+	ctx = context.WithoutCancel(ctx)
+	rel, err := c.noise(ctx, r, head)
+	if err != nil {
+		return nil, err
+	}
+	return c.store(ctx, r, rel)
+}
+
+// reserve makes the charge durable: reserving → noising, refused or aborted.
+func (c *Coordinator) reserve(ctx context.Context, r *round) (head [32]byte, err error) {
+	e, err := c.c.Ledger.Reserve(ctx, dp.Charge{Key: r.q.key(), Unit: string(r.q.q.Unit), Cost: r.q.Cost()})
+	switch {
+	case errors.Is(err, dp.ErrAlreadyCharged): // by another run since we looked
+		r.state = aborted
+		return head, ErrInterrupted
+	case err != nil:
+		r.state = refused
+		return head, err
+	}
+	r.state = noising
+	return e.Head, nil
+}
+
+// noise draws the noise: noising → storing or aborted.
+func (c *Coordinator) noise(ctx context.Context, r *round, head [32]byte) (*Release, error) {
+	rel, err := newRelease(ctx, r, head, c.c.Random)
+	if err != nil {
+		r.state = aborted
+		return nil, fmt.Errorf("%w (%w)", ErrInterrupted, err)
+	}
+	r.state = storing
+	return rel, nil
+}
+
+// store commits the charge together with the release: storing → released or
+// aborted. What it returns is what was stored.
+func (c *Coordinator) store(ctx context.Context, r *round, rel *Release) (*Release, error) {
+	if err := c.c.Ledger.Commit(ctx, r.q.key(), rel.raw); err != nil {
+		r.state = aborted
+		return nil, fmt.Errorf("%w (%w)", ErrInterrupted, err)
+	}
+	r.state = released
+	return rel, nil
+}

@@ -1,0 +1,104 @@
+// Package federated runs one private question over many stores, start to end:
+// every node sums up its own records, bounded per privacy unit; a coordinator
+// combines the sums and publishes a differentially private release. No raw
+// record leaves a node.
+//
+//	        node (a store; raw data never leaves)           coordinator
+//	records ─▶ pseudonymize ─▶ bound ─▶ aggregate ─▶ ask/report ─▶ reserve ─▶ noise ─▶ store ─▶ tell
+//
+// The calls that matter: NetDemand, MemberCount or Custom make a Query;
+// NewNode makes a node from a store's records and its policy; NewCoordinator
+// and Coordinator.Run ask; Release.Cells and Release.Totals read the answer,
+// Release.Label says what it means. Everything else is configuration.
+//
+// # Guarantee
+//
+// A release, with its label and with every error and refusal, is (ε, δ)-
+// differentially private for neighbouring datasets that differ in one privacy
+// unit: all its records, at all nodes, added or removed. The cost in the label
+// is the whole of it. Releases of one (dataset epoch, unit) compose; the
+// dp.Ledger adds them up and refuses what the budget does not cover. Neighbours
+// share the inventory, the roster and the catalog, and agree on the home stores
+// of the members that both contain.
+//
+// The units, chosen per query and repeated by the label:
+//
+//	UnitMember        One member with all her lists, sales and her membership.
+//	                  She counts at the first Bounds.MaxNodes of her home stores
+//	                  (in the order of registration, from the Memberships rows)
+//	                  and her records at other nodes are dropped. Every node must
+//	                  have the same rows for a member, fixed before the window.
+//	UnitList          One shopping list. A node counts it if the node is among
+//	                  the first Bounds.MaxNodes distinct preferences written in it.
+//	                  All nodes must know a list by the same ID and preferences.
+//	UnitMemberAtNode  One member at one store; MaxNodes is 1. The label adds what
+//	                  holds for a member seen at 2, 4 and 8 stores.
+//	UnitSale          One sale at one store, the whole basket; MaxNodes is 1.
+//
+// Under UnitMember and UnitMemberAtNode a sale without a member is a unit of its
+// own, (store, sale id). A list without a member is not counted there. A member
+// id for which NodeConfig.Pseudonym fails is dropped, and never anonymous. A
+// unit's records that name other stores only are dropped at this one.
+//
+// Bounding, at a node: the window's contributions are added up by (unit,
+// partition); each sum is cut to LInf; if more than L0 partitions or more than
+// L1 in all remain, the partitions are ordered by a PRF of (node secret, epoch,
+// query digest, unit, partition), the first L0 kept and the total trimmed to L1
+// in that order. So what one unit contributes does not depend on any other, or on the order of
+// rows: adding a unit adds its clipped vector and changes nothing else, and
+// dp.Bounds.Sensitivity bounds that vector. No amplification is claimed for it.
+//
+// # What it does not protect against
+//
+//   - The coordinator, under TrustedCoordinator: it sees each node's exact
+//     bounded sums. Encrypt the transport; trust the machine.
+//   - Inventory. It is the store's own, is published un-noised where it is
+//     declared Independent, and no noise protects it.
+//   - Timing, and coverage through it: when a report arrives may depend on how
+//     much there was to sum. A late one is discarded unread.
+//   - A node that lies about its records, or a membership service that gives
+//     nodes different homes for one member.
+//   - One person under two member ids: her privacy loss is that of two units.
+//   - What the stores' own operators see: Audit, and the exceptions of package source.
+//
+// # Rounds
+//
+// A round is one query asked once. The coordinator asks every store of the
+// query and collects until all have answered or refused, or the deadline. A node
+// that is late, refuses, or sends two different answers is left out and named in the
+// coverage; it is no error. Below the quorum the round ends with *QuorumError
+// and charges nothing. Else the charge is reserved in the ledger, then the noise
+// drawn, then charge and release committed together, then the release returned.
+// The same question again returns the stored bytes. If a coordinator stops
+// between reserving and storing, the charge stays spent and the round ends as
+// ErrInterrupted, for noise is never drawn twice for one answer. Asking anew is the
+// next Question.Round.
+//
+// # Formats
+//
+// Query: JSON without white space, as encoding/json writes it, of one object with
+// these fields in this order: name, version, params, from, unit, trust, cells,
+// stores (sorted), partitions (sorted), epoch, window {from, to: RFC 3339 in
+// UTC, absent if open}, bounds {l0, linf, l1, max_nodes}, privacy {epsilon,
+// delta, mechanism}, select (null or as privacy), quorum. Its SHA-256 is the
+// query's digest. The round is not part of it.
+//
+// Ask, coordinator to node: "LARDER-ASK-1\n", the round as 8 bytes big endian,
+// the query.
+//
+// Report, node to coordinator, numbers big endian: "LARDER-REPORT-1\n"; query
+// digest, 32 bytes; round, 8; length of the epoch, 2; epoch; length of the node
+// id, 1; node id; flags, 1; number of partitions n, 4; n amounts of 8 bytes in
+// the order of the query's partitions; if flag 1, n counts of units of 8 bytes;
+// if flag 2, n inventory counts of 8 bytes, two's complement. The length depends on the query and
+// on whether the node tells an inventory, never on a record.
+//
+// Refusal, node to coordinator: "LARDER-REFUSAL-1\n", then JSON {node, rule,
+// asked, accepts}, all strings.
+//
+// Release: JSON of one object: format "larder-release/1"; label (see Label);
+// stores and partitions; inventory, for every store an array over the
+// partitions or null; values, for every store an array over the partitions, and
+// cells null; or values null and cells an array of [store position, partition
+// position, value] where the query selects cells. Chain cells have the one store "*".
+package federated

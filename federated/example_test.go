@@ -1,0 +1,145 @@
+package federated_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log"
+	"time"
+
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/federated"
+	"github.com/larder-dp/larder/pseudonym"
+)
+
+// The importer's way through the library: three stores, one private question.
+func Example() {
+	ctx := context.Background()
+	stores := []federated.NodeID{"north", "south", "west"}
+	catalog := []string{"apples", "bread", "milk"}
+	monday := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	epoch := "spring-2026"
+
+	keys, err := pseudonym.Generate()
+	if err != nil {
+		log.Fatal(err)
+	}
+	q, err := federated.NetDemand(federated.Question{
+		Stores: stores, Partitions: catalog, Unit: federated.UnitList,
+		Trust: federated.TrustedCoordinator, Epoch: epoch,
+		Window:  federated.Window{From: monday, To: monday.AddDate(0, 0, 7)},
+		Bounds:  dp.Bounds{L0: 20, LInf: 4, L1: 40, MaxNodes: 2},
+		Privacy: dp.Params{Epsilon: 1, Delta: 1e-6, Mechanism: dp.Auto},
+		Quorum:  2,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var nodes []*federated.Node
+	for _, s := range stores {
+		n, err := federated.NewNode(federated.NodeConfig{
+			ID: s, Lists: lists(s), Inventory: federated.Independent(inventory()),
+			Pseudonym: keys.Scope("demand", epoch), Allow: federated.AllowQueries(q),
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	ledger, err := dp.NewMemoryLedger(dp.Budget{Epsilon: 1, Delta: 1e-6})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := federated.NewCoordinator(federated.CoordinatorConfig{
+		Transport: federated.InProcess(nodes...), Ledger: ledger,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	release, err := c.Run(ctx, q)
+	if err != nil {
+		log.Fatal(err)
+	}
+	n := 0
+	for cell := range release.Cells() {
+		if cell.Low <= cell.Value && cell.Value <= cell.High {
+			n++
+		}
+	}
+	again, err := c.Run(ctx, q) // the stored answer; costs nothing
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(n, "cells, each with an error bar")
+	fmt.Println("coverage:", again.Label().Coverage.Answered, "of", again.Label().Coverage.Asked)
+	fmt.Println("protects:", again.Label().Relation)
+	// Output:
+	// 9 cells, each with an error bar
+	// coverage: 3 of 3
+	// protects: add or remove one shopping list
+}
+
+// lists yields one store's shopping lists, here two made-up ones.
+func lists(s federated.NodeID) federated.Records {
+	return func(yield func(federated.Record, error) bool) {
+		for i, item := range []string{"milk", "bread"} {
+			r := federated.Record{
+				ID: fmt.Sprintf("%s-%d", s, i), Stores: []federated.NodeID{s},
+				Lines: []federated.Line{{Item: item, Quantity: 2}},
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func inventory() iter.Seq2[federated.Stock, error] {
+	return func(yield func(federated.Stock, error) bool) {
+		_ = yield(federated.Stock{Item: "milk", Quantity: 1}, nil) &&
+			yield(federated.Stock{Item: "bread", Quantity: 3}, nil)
+	}
+}
+
+// A custom query: how many lists name a perishable. Only name, version and
+// parameters cross the wire; the function is registered at the node.
+func ExampleCustom() {
+	perishable := federated.Function{
+		Name: "lists_with", Version: 1, From: []federated.Kind{federated.Lists},
+		Prepare: listsWith,
+	}
+	q, err := federated.Custom("lists_with", 1, map[string]string{"item": "milk"}, federated.Question{
+		Stores: []federated.NodeID{"north"}, Partitions: []string{"yes"},
+		From: federated.Lists, Unit: federated.UnitList, Trust: federated.TrustedCoordinator,
+		Epoch: "spring-2026", Bounds: dp.Bounds{L0: 1, LInf: 1, L1: 1, MaxNodes: 1},
+		Privacy: dp.Params{Epsilon: 1e6, Mechanism: dp.DiscreteLaplace}, // so large that the example has no noise
+		Quorum:  1,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	n, err := federated.NewNode(federated.NodeConfig{
+		ID: "north", Lists: lists("north"), Allow: federated.AllowQueries(q),
+		Functions: []federated.Function{perishable},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ledger, err := dp.NewMemoryLedger(dp.Budget{Epsilon: 1e6})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := federated.NewCoordinator(federated.CoordinatorConfig{Transport: federated.InProcess(n), Ledger: ledger})
+	if err != nil {
+		log.Fatal(err)
+	}
+	release, err := c.Run(context.Background(), q)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for cell := range release.Cells() {
+		fmt.Println(q.Name(), cell.Partition, cell.Value)
+	}
+	// Output:
+	// lists_with/1 yes 1
+}

@@ -1,0 +1,184 @@
+package federated
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/larder-dp/larder/dp"
+)
+
+// A Label says what the numbers of a release mean, what they protect and what
+// they cost. Nothing in it depends on a record.
+type Label struct {
+	Query  string `json:"query"` // name and version
+	Digest Digest `json:"digest"`
+	Epoch  string `json:"epoch"`
+	Round  int64  `json:"round"`
+	Window Window `json:"window"`
+	Kind   Kind   `json:"from"`
+	Cells  Cells  `json:"cells"`
+	// Unit is what the guarantee protects; the neighbouring relation is to add
+	// or to remove one such unit.
+	Unit     Unit   `json:"unit"`
+	Relation string `json:"relation"`
+	Trust    Trust  `json:"trust"`
+	// Cost is what was charged for the release, all of it.
+	Cost        dp.Budget       `json:"cost"`
+	Bounds      dp.Bounds       `json:"bounds"`
+	Sensitivity dp.Sensitivity  `json:"sensitivity"`
+	Noise       NoiseLabel      `json:"noise"`
+	Selection   *SelectionLabel `json:"selection"`
+	// Totals is the error of the chain totals of Release.Totals; nil where
+	// there are none.
+	Totals    *ErrorBar `json:"totals"`
+	Coverage  Coverage  `json:"coverage"`
+	Inventory string    `json:"inventory"`
+	// Reach says what holds for a member who shops at several stores, where
+	// the unit is one member at one store.
+	Reach []Reach `json:"reach"`
+	// LedgerHead is the head of the ledger's hash chain after the charge.
+	LedgerHead string `json:"ledger_head"`
+}
+
+// An ErrorBar is the error of a value: Half is half the width of the interval
+// that holds the un-noised value with probability Coverage, at least
+// Confidence.
+type ErrorBar struct {
+	StdDev   float64 `json:"stddev"`
+	Half     int64   `json:"half_width"`
+	Coverage float64 `json:"coverage"`
+}
+
+// NoiseLabel is the noise of one cell.
+type NoiseLabel struct {
+	Mechanism dp.Mechanism `json:"mechanism"`
+	// Scale is b of the Laplace mechanisms, σ of the Gaussian ones.
+	Scale float64   `json:"scale"`
+	Cost  dp.Budget `json:"cost"`
+	ErrorBar
+}
+
+// SelectionLabel is the private selection of cells.
+type SelectionLabel struct {
+	Cost      dp.Budget `json:"cost"`
+	Threshold int64     `json:"threshold"` // least noised number of units of a published cell
+}
+
+// Coverage says how many of the nodes that were asked stand behind a release.
+type Coverage struct {
+	Asked    int       `json:"asked"`
+	Answered int       `json:"answered"`
+	Absent   []Absence `json:"absent"`
+}
+
+// An Absence is a node without an answer, and why.
+type Absence struct {
+	Node   NodeID `json:"node"`
+	Reason string `json:"reason"`
+}
+
+// Reach is the privacy loss of a member who is seen at that many nodes.
+type Reach struct {
+	Nodes int       `json:"nodes"`
+	Cost  dp.Budget `json:"cost"`
+}
+
+func newLabel(r *round, rel *Release, head [32]byte) (Label, error) {
+	q := r.q
+	sensitivity := q.noise.Sensitivity()
+	l := Label{
+		Query: q.Name(), Digest: q.digest, Epoch: q.q.Epoch, Round: q.q.Round, Window: q.q.Window,
+		Kind: q.q.From, Cells: q.q.Cells, Unit: q.q.Unit, Relation: "add or remove one " + unitWords[q.q.Unit],
+		Trust: q.q.Trust, Cost: q.Cost(), Bounds: q.q.Bounds, Sensitivity: sensitivity,
+		Coverage: r.coverage(), LedgerHead: hexHead(head),
+	}
+	bar := func(terms int) (ErrorBar, error) {
+		half, coverage, err := q.noise.Interval(terms, Confidence)
+		return ErrorBar{q.noise.StdDev() * math.Sqrt(float64(terms)), half, coverage}, err
+	}
+	one, err := bar(1)
+	if err != nil {
+		return Label{}, fmt.Errorf("label release: %w", err)
+	}
+	l.Noise = NoiseLabel{q.noise.Mechanism(), q.noise.Scale(), q.noise.Cost(), one}
+	if q.selects() {
+		l.Selection = &SelectionLabel{q.sel.Cost(), q.sel.Threshold()}
+	} else if q.q.Cells == PerStore {
+		total, err := bar(len(rel.stores))
+		if err != nil {
+			return Label{}, fmt.Errorf("label release: %w", err)
+		}
+		l.Totals = &total
+	}
+	if q.name == netDemand.Name {
+		with := 0
+		for _, v := range rel.inventory {
+			if v != nil {
+				with++
+			}
+		}
+		l.Inventory = fmt.Sprintf("un-noised and declared independent for %d of %d rows of cells; the others carry demand only", with, len(rel.inventory))
+	}
+	if q.q.Unit == UnitMemberAtNode {
+		if l.Reach, err = q.reach(); err != nil {
+			return Label{}, fmt.Errorf("label release: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// reach says what holds for a member seen at 2, 4 and 8 nodes: the composition
+// of as many per-store vectors, or as many times the sensitivities of a sum.
+func (q Query) reach() ([]Reach, error) {
+	var out []Reach
+	for _, m := range []int{2, 4, 8} {
+		c, err := q.noise.GroupCost(m, q.shape())
+		if err != nil {
+			return nil, err
+		}
+		if q.selects() {
+			s, err := q.sel.GroupCost(m, q.shape())
+			if err != nil {
+				return nil, err
+			}
+			c = dp.Budget{Epsilon: addUp(c.Epsilon, s.Epsilon), Delta: addUp(c.Delta, s.Delta)}
+		}
+		out = append(out, Reach{m, c})
+	}
+	return out, nil
+}
+
+var unitWords = map[Unit]string{
+	UnitMember:       "member with all her records",
+	UnitList:         "shopping list",
+	UnitMemberAtNode: "member's records at one store (a sale without a member: the sale)",
+	UnitSale:         "sale, the whole basket",
+}
+
+// String says the label in plain words, a line a fact.
+func (l Label) String() string {
+	var b strings.Builder
+	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
+	line("question    %s from %s, round %d of epoch %s, digest %s", l.Query, l.Kind, l.Round, l.Epoch, l.Digest)
+	line("protects    %s", l.Relation)
+	line("guarantee   (ε = %g, δ = %g)-differential privacy, charged to that unit's budget", l.Cost.Epsilon, l.Cost.Delta)
+	for _, r := range l.Reach {
+		line("            a member seen at %d stores: ε = %.4g, δ = %.4g", r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
+	}
+	line("bounds      at most %d partitions, %d in each, %d in all, at each of %d nodes", l.Bounds.L0, l.Bounds.LInf, l.Bounds.L1, l.Bounds.MaxNodes)
+	line("noise       %s of scale %.6g on every value: standard deviation %.4g, %.4g %% within ±%d", l.Noise.Mechanism, l.Noise.Scale, l.Noise.StdDev, 100*l.Noise.Coverage, l.Noise.Half)
+	if l.Selection != nil {
+		line("selection   cells of at least %d units after noise, for ε = %g, δ = %g of the cost", l.Selection.Threshold, l.Selection.Cost.Epsilon, l.Selection.Cost.Delta)
+	}
+	if l.Totals != nil {
+		line("totals      sums of released cells, no further cost: standard deviation %.4g, %.4g %% within ±%d", l.Totals.StdDev, 100*l.Totals.Coverage, l.Totals.Half)
+	}
+	if l.Inventory != "" {
+		line("inventory   %s", l.Inventory)
+	}
+	line("trust       %s: it saw each node's exact bounded sums", strings.ReplaceAll(string(l.Trust), "_", " "))
+	line("coverage    %d of %d nodes", l.Coverage.Answered, l.Coverage.Asked)
+	line("ledger      %s", l.LedgerHead)
+	return b.String()
+}

@@ -1,0 +1,79 @@
+package federated
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/larder-dp/larder/dp"
+)
+
+// A Policy is what a node's owner allows to be asked. The zero Policy allows
+// nothing.
+type Policy struct {
+	// Digests are the very questions that are allowed.
+	Digests []Digest
+	// Names are the queries, as "net_demand/1", that are allowed within limits.
+	Names map[string]Limits
+}
+
+// Limits are what a node accepts of a query that its policy allows by name. A
+// zero field accepts nothing.
+type Limits struct {
+	// Budget is the most that one round may cost.
+	Budget dp.Budget
+	// Units are the privacy units that are accepted.
+	Units []Unit
+	// MinQuorum is the least quorum.
+	MinQuorum int
+}
+
+// AllowQueries returns the policy that allows these questions and no others.
+func AllowQueries(queries ...Query) Policy {
+	var p Policy
+	for _, q := range queries {
+		if q.query != nil {
+			p.Digests = append(p.Digests, q.digest)
+		}
+	}
+	return p
+}
+
+// check returns why node refuses q, or nil.
+func (p Policy) check(node NodeID, q Query) *Refusal {
+	if slices.Contains(p.Digests, q.digest) {
+		return nil
+	}
+	name := q.Name()
+	l, ok := p.Names[name]
+	if !ok {
+		names := make([]string, 0, len(p.Names))
+		for n := range p.Names {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		return &Refusal{
+			node, "allow list", fmt.Sprintf("%s, digest %s", name, q.digest),
+			fmt.Sprintf("%d digests of its own list, and within their limits the queries %v", len(p.Digests), names),
+		}
+	}
+	cost, unit := q.Cost(), q.q.Unit
+	switch {
+	case !slices.Contains(l.Units, unit):
+		return &Refusal{node, name + ": units", "unit " + string(unit), fmt.Sprintf("units %v", l.Units)}
+	case !(cost.Epsilon <= l.Budget.Epsilon && cost.Delta <= l.Budget.Delta):
+		return &Refusal{
+			node, name + ": budget", fmt.Sprintf("ε=%g δ=%g", cost.Epsilon, cost.Delta),
+			fmt.Sprintf("at most ε=%g δ=%g a round", l.Budget.Epsilon, l.Budget.Delta),
+		}
+	case l.MinQuorum < 1 || q.q.Quorum < l.MinQuorum:
+		return &Refusal{node, name + ": quorum", fmt.Sprintf("a quorum of %d", q.q.Quorum), atLeast(l.MinQuorum)}
+	}
+	return nil
+}
+
+func atLeast(quorum int) string {
+	if quorum < 1 {
+		return "nothing: its policy sets no MinQuorum"
+	}
+	return fmt.Sprintf("a quorum of at least %d", quorum)
+}

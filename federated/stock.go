@@ -1,0 +1,82 @@
+package federated
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// A Function computes what one record contributes to a query. The stock
+// queries are Functions too: adding a query is writing one of these and naming
+// its key set, not another pipeline.
+type Function struct {
+	// Name and Version are what a query names it by: 1 to 64 of a–z, 0–9 and _;
+	// at least 1.
+	Name    string
+	Version int
+	// From are the kinds of records that it can read.
+	From []Kind
+	// Prepare checks a query's parameters and returns the contribution
+	// function. Its error must depend on the parameters alone.
+	Prepare func(params json.RawMessage) (Contribute, error)
+}
+
+// Contribute calls emit for every amount that the record r adds to a
+// partition. It must depend on r alone and must not keep r. Amounts below 1
+// and partitions outside the key set are ignored; how often emit may be called,
+// and with how much, needs no care: the node bounds the unit's whole
+// contribution afterwards.
+type Contribute func(r *Record, emit func(partition string, amount int64))
+
+// NetDemand asks for demand minus inventory per store and item, in pieces:
+// positive is a shortage. (The program that this grew from prints the opposite
+// sign, inventory − demand.) Partitions are the items; demand is what members'
+// lists or sales name, by q.From. Noise goes on demand; inventory is the
+// store's own and is subtracted in the release where a node declares it
+// Independent.
+func NetDemand(q Question) (Query, error) {
+	if q.From == "" {
+		q.From = Lists
+	}
+	return newQuery(netDemand.Name, netDemand.Version, json.RawMessage("null"), q)
+}
+
+// MemberCount asks for the number of distinct members per store and segment.
+// Partitions are the segments. From Memberships (the default) it counts the
+// registered members; from Sales or Lists, those who were seen.
+func MemberCount(q Question) (Query, error) {
+	if q.From == "" {
+		q.From = Memberships
+	}
+	return newQuery(memberCount.Name, memberCount.Version, json.RawMessage("null"), q)
+}
+
+var (
+	netDemand = Function{
+		Name: "net_demand", Version: 1, From: []Kind{Lists, Sales},
+		Prepare: noParams(func(r *Record, emit func(string, int64)) {
+			for i := range r.Lines {
+				emit(r.Lines[i].Item, r.Lines[i].Quantity)
+			}
+		}),
+	}
+	// A member counts once however many records she has only if Bounds.LInf is
+	// 1, which is what clips the sum of her ones.
+	memberCount = Function{
+		Name: "member_count", Version: 1, From: []Kind{Memberships, Sales, Lists},
+		Prepare: noParams(func(r *Record, emit func(string, int64)) {
+			if r.Member != "" {
+				emit(r.Segment, 1)
+			}
+		}),
+	}
+)
+
+func noParams(c Contribute) func(json.RawMessage) (Contribute, error) {
+	return func(params json.RawMessage) (Contribute, error) {
+		if !bytes.Equal(params, []byte("null")) {
+			return nil, errors.New("takes no parameters")
+		}
+		return c, nil
+	}
+}
