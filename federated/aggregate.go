@@ -18,7 +18,7 @@ import (
 // dp.Bounds.LInf ≤ 2³⁰ a node needs more than 2³² units to reach it; there a
 // cell sticks, which moves it no further than the exact sum would move: nothing
 // ever wraps, and nothing fails because of a record.
-const maxCell = 1 << 62
+const maxCell = 1<<62 - 1
 
 // An aggregator sums up one query's contributions at one node: whole window by
 // (unit, partition) first, then bounding, then the vector. It is the only

@@ -159,7 +159,7 @@ func parseReport(b []byte) (report, error) {
 }
 
 // fits says whether the report answers this query, from this node, within what
-// a node may send: amounts and units from 0 to 2⁶².
+// a node may send: amounts and units from 0 and below 2⁶².
 func (r report) fits(q Query, from NodeID) bool {
 	inRange := func(v []int64, least int64) bool {
 		for _, x := range v {

@@ -24,7 +24,8 @@ type NodeConfig struct {
 	Inventory Inventory
 	// Pseudonym turns a member's id into a pseudonym, the same for the same
 	// member within an epoch and scope; pseudonym.Keys.Scope returns one.
-	// Required where records name members.
+	// Required where records name members. An error means that the id is
+	// malformed; NewNode tries "0", which must not be.
 	Pseudonym func(member string) ([16]byte, error)
 	// Secret keys the choice of what bounding keeps. 32 random bytes that stay
 	// at this node, the same for a whole epoch. Zero means fresh ones from
@@ -84,6 +85,12 @@ func NewNode(c NodeConfig) (*Node, error) {
 			return nil, fmt.Errorf("make node %s: register function %q: the name is taken", c.ID, name)
 		}
 		n.functions[name] = f
+	}
+	// A key that cannot work would otherwise look like malformed ids, one and all.
+	if n.c.Pseudonym != nil {
+		if _, err := n.c.Pseudonym("0"); err != nil {
+			return nil, fmt.Errorf("make node %s: try Pseudonym: %w", c.ID, err)
+		}
 	}
 	if n.c.Secret == ([32]byte{}) {
 		var err error
@@ -221,10 +228,10 @@ func (n *Node) inventory(q Query) ([]int64, error) {
 	return v, nil
 }
 
-// clampAdd adds and keeps to ±2⁶².
+// clampAdd adds and stays inside ±2⁶².
 func clampAdd(a, b int64) int64 {
 	b = min(max(b, -maxCell), maxCell)
-	return min(max(a+b, -maxCell), maxCell) // |a|, |b| ≤ 2⁶²: no overflow
+	return min(max(a+b, -maxCell), maxCell) // |a|, |b| < 2⁶²: no overflow
 }
 
 // An Audit is what a node's records really come to under a query, before any
