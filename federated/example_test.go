@@ -14,69 +14,77 @@ import (
 
 // The importer's way through the library: three stores, one private question.
 func Example() {
-	ctx := context.Background()
-	stores := []federated.NodeID{"north", "south", "west"}
-	catalog := []string{"apples", "bread", "milk"}
 	monday := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-	epoch := "spring-2026"
+	if err := shortages(
+		context.Background(), []federated.NodeID{"north", "south", "west"}, []string{"apples", "bread", "milk"},
+		"spring-2026", federated.Window{From: monday, To: monday.AddDate(0, 0, 7)},
+	); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// 9 cells, each with an error bar
+	// coverage: 3 of 3
+	// protects: add or remove one shopping list
+}
 
+func shortages(ctx context.Context, stores []federated.NodeID, catalog []string, epoch string, week federated.Window) error {
+	cells := 0
+	show := func(c federated.Cell) {
+		if c.Low <= c.Value && c.Value <= c.High && c.StdDev > 0 {
+			cells++
+		}
+	}
 	keys, err := pseudonym.Generate()
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	q, err := federated.NetDemand(federated.Question{
 		Stores: stores, Partitions: catalog, Unit: federated.UnitList,
-		Trust: federated.TrustedCoordinator, Epoch: epoch,
-		Window:  federated.Window{From: monday, To: monday.AddDate(0, 0, 7)},
+		Trust: federated.TrustedCoordinator, Epoch: epoch, Window: week,
 		Bounds:  dp.Bounds{L0: 20, LInf: 4, L1: 40, MaxNodes: 2},
 		Privacy: dp.Params{Epsilon: 1, Delta: 1e-6, Mechanism: dp.Auto},
 		Quorum:  2,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	var nodes []*federated.Node
 	for _, s := range stores {
 		n, err := federated.NewNode(federated.NodeConfig{
-			ID: s, Lists: lists(s), Inventory: federated.Independent(inventory()),
+			ID: s, Lists: lists(s), Inventory: federated.Independent(inventory(s)),
 			Pseudonym: keys.Scope("demand", epoch), Allow: federated.AllowQueries(q),
 		})
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
 		nodes = append(nodes, n)
 	}
 	ledger, err := dp.NewMemoryLedger(dp.Budget{Epsilon: 1, Delta: 1e-6})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	c, err := federated.NewCoordinator(federated.CoordinatorConfig{
 		Transport: federated.InProcess(nodes...), Ledger: ledger,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	release, err := c.Run(ctx, q)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	n := 0
 	for cell := range release.Cells() {
-		if cell.Low <= cell.Value && cell.Value <= cell.High {
-			n++
-		}
+		show(cell) // cell.Store, cell.Partition, cell.Value, cell.StdDev, cell.Low, cell.High, …
 	}
-	again, err := c.Run(ctx, q) // the stored answer; costs nothing
+
+	again, err := c.Run(ctx, q) // the stored answer; it costs nothing
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	fmt.Println(n, "cells, each with an error bar")
+	fmt.Println(cells, "cells, each with an error bar")
 	fmt.Println("coverage:", again.Label().Coverage.Answered, "of", again.Label().Coverage.Asked)
 	fmt.Println("protects:", again.Label().Relation)
-	// Output:
-	// 9 cells, each with an error bar
-	// coverage: 3 of 3
-	// protects: add or remove one shopping list
+	return nil
 }
 
 // lists yields one store's shopping lists, here two made-up ones.
@@ -94,7 +102,7 @@ func lists(s federated.NodeID) federated.Records {
 	}
 }
 
-func inventory() iter.Seq2[federated.Stock, error] {
+func inventory(federated.NodeID) iter.Seq2[federated.Stock, error] {
 	return func(yield func(federated.Stock, error) bool) {
 		_ = yield(federated.Stock{Item: "milk", Quantity: 1}, nil) &&
 			yield(federated.Stock{Item: "bread", Quantity: 3}, nil)

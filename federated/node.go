@@ -320,7 +320,7 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 	if records == nil {
 		return nil
 	}
-	i := 0
+	i, record := 0, Record{} // one record, for no allocation each
 	for r, err := range records {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", k, err)
@@ -328,7 +328,8 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 		if i++; i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f(&r)
+		record = r
+		f(&record)
 	}
 	return ctx.Err()
 }
