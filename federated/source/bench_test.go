@@ -2,6 +2,8 @@ package source_test
 
 import (
 	"bytes"
+	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
 	"testing"
@@ -101,7 +103,7 @@ func BenchmarkLists(b *testing.B) {
 }
 
 func BenchmarkTransactions(b *testing.B) {
-	benchmark(b, source.Transactions, generatedTransactions(20_000))
+	benchmark(b, source.Transactions, generatedTransactions(100_000))
 }
 
 func BenchmarkProducts(b *testing.B) {
@@ -139,6 +141,51 @@ func benchmark[T any](b *testing.B, read reader[T], g generated) {
 	for b.Loop() {
 		for _, err := range seq {
 			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// What the standard library takes to decode the same lists, for comparison. It
+// stops at the first bad one.
+func BenchmarkListsEncodingJSON(b *testing.B) {
+	data := generatedLists(2_000, true).bytes()
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		d := json.NewDecoder(bytes.NewReader(data))
+		if _, err := d.Token(); err != nil {
+			b.Fatal(err)
+		}
+		for d.More() {
+			var list struct {
+				ID    json.Number `json:"list_id"`
+				Items []struct {
+					ID       json.Number `json:"item_id"`
+					Quantity int64       `json:"quantity"`
+				} `json:"list_items"`
+				Stores []json.Number `json:"store_location_preferences"`
+			}
+			if err := d.Decode(&list); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// What encoding/csv takes only to cut the same transactions into fields.
+func BenchmarkTransactionsEncodingCSV(b *testing.B) {
+	data := generatedTransactions(100_000).bytes()
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r := csv.NewReader(bytes.NewReader(data))
+		r.ReuseRecord = true
+		for {
+			if _, err := r.Read(); err == io.EOF {
+				break
+			} else if err != nil {
 				b.Fatal(err)
 			}
 		}

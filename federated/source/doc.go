@@ -29,7 +29,8 @@
 // nothing up (items that repeat in a list, and stocks that repeat, are yielded
 // as often as they stand there, and add up at the node), and does not look for
 // ids that come twice in a file (records of one id belong together). The number of
-// exceptions is a true fact about records: it stays with the node's operator.
+// exceptions, and what Options.RejectAt tells of stores, are true facts about
+// records: they stay with the node's operator, or in a simulation.
 //
 // # What all formats share
 //
@@ -55,7 +56,7 @@
 //
 // An item that Options.Item does not know is UnknownItem.
 //
-// JSON: the file is one array. Fields that are not named here are passed over,
+// JSON: the file is one array; anything else is a WrongType. Fields that are not named here are passed over,
 // but must be JSON; their names are compared exactly. A field named here that
 // stands twice in one object is an exception. A line that is not JSON spoils only itself
 // if its brackets and quotes let it, and so does a record; damaged brackets may
@@ -78,8 +79,7 @@
 //	membership_number           id; "" is like none
 //	date                        time; without it the list belongs to every window
 //
-// A list without lines is Empty, one with bad lines only is NoLineLeft, both at
-// list_items and besides the exceptions of the lines.
+// A list without a good line is Empty, besides the exceptions of its lines.
 //
 // # Lists as CSV (lists.csv)
 //

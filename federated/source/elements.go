@@ -112,7 +112,7 @@ func (e *elements) next() (element, error) {
 			if e.in.source.err != nil { // already, within the first bytes
 				return e.ended(e.in.source.err, true)
 			}
-			return element{line: e.line, problem: NotArray, last: true}, nil
+			return element{line: e.line, problem: WrongType, last: true}, nil
 		}
 		e.take(1)
 		if c, err = e.blank(); err != nil {

@@ -38,7 +38,7 @@ type Problem string
 // The problems.
 const (
 	Missing     Problem = "missing"                               // no such field, or an empty one where a value is needed
-	WrongType   Problem = "wrong type"                            // such as text for a quantity
+	WrongType   Problem = "wrong type"                            // such as text for a quantity, or a file that is not an array
 	NotNumber   Problem = "not a number"                          // NaN, Infinity, 1,5
 	NotWhole    Problem = "not a whole number"                    // written with a fraction or an exponent, even 2.0
 	OutOfRange  Problem = "beyond int64"                          //
@@ -47,14 +47,11 @@ const (
 	UnknownItem Problem = "unknown item"                          // Options.Item does not know it
 	Malformed   Problem = "malformed"                             // an id, a store or a time that breaks its rule
 	Repeated    Problem = "given twice"                           // a field within one JSON object
-	Empty       Problem = "empty"                                 // no lines or no preferences
-	NoLineLeft  Problem = "no good line"                          // each of its lines has an exception
+	Empty       Problem = "empty"                                 // no lines, no good line, or no preferences
 	NotEqual    Problem = "not the same at every preferred store" // a row of a flat list
 	Scattered   Problem = "rows are not together"                 // of a flat list
 	NotJSON     Problem = "not JSON"                              //
-	NotArray    Problem = "not a JSON array"                      // the file
-	FieldCount  Problem = "wrong number of fields"                // in a CSV row
-	BadQuotes   Problem = "misplaced quotes"                      // in a CSV row
+	NotCSV      Problem = "not CSV"                               // a row with misplaced quotes or the wrong number of fields
 	TooLong     Problem = "too long"                              // see Limits in the package documentation
 	CutOff      Problem = "cut off"                               // the file ends too early
 	Damaged     Problem = "damaged compression"                   // gzip's checksum or stream

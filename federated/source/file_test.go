@@ -171,11 +171,11 @@ func TestRowsAgainstEncodingCSV(t *testing.T) {
 		got, exceptions := collect(t, source.Products, text("product_id,department,product_category\n"+string(line)+"\n"), nil)
 		switch {
 		case err != nil:
-			if len(exceptions) != 1 || exceptions[0].Reasons[0].Problem != source.BadQuotes {
+			if len(exceptions) != 1 || exceptions[0].Reasons[0].Problem != source.NotCSV {
 				t.Errorf("%s: %v %s", line, got, lines(exceptions))
 			}
 		case len(want) != 3:
-			if len(exceptions) != 1 || exceptions[0].Reasons[0].Problem != source.FieldCount {
+			if len(exceptions) != 1 || exceptions[0].Reasons[0].Problem != source.NotCSV {
 				t.Errorf("%s: %v %s", line, got, lines(exceptions))
 			}
 		case want[0] == "":

@@ -191,7 +191,7 @@ func (l *flatReader) list() (r federated.Record, ok bool) {
 	}
 	if len(r.Lines) == 0 {
 		l.at = append(l.at, l.stores...)
-		l.fault("", NoLineLeft)
+		l.fault("", Empty)
 		l.rejected(l.first, droppedList)
 		return r, false
 	}

@@ -23,7 +23,7 @@ func TestListsCSV(t *testing.T) {
 		{name: "once too often", reason: "as many rows as the store with the fewest", text: header + "0,A,1,x,C,1\n0,A,1,x,C,1\n0,B,1,x,C,1\n",
 			records: []string{`hash-1 "" [A B] 1×1`}, exceptions: []string{"3: list line dropped: not the same at every preferred store"}},
 		{name: "nothing left", reason: "a list is a record or an exception", text: header + "0,A,1,x,C,1\n0,B,1,x,C,2\n",
-			exceptions: []string{"2: list line dropped: not the same at every preferred store", "3: list line dropped: not the same at every preferred store", "2: list dropped: no good line"}},
+			exceptions: []string{"2: list line dropped: not the same at every preferred store", "3: list line dropped: not the same at every preferred store", "2: list dropped: empty"}},
 		{name: "scattered", reason: "sorted by store, a list would become two", text: header + "0,A,1,x,C,1\n1,A,1,x,C,1\n0,B,1,x,C,1\n0,B,2,x,C,1\n1,B,1,x,C,1\n2,B,1,x,C,1\n",
 			records:    []string{`hash-1 "" [A] 1×1`, `hash-2 "" [A] 1×1`, `hash-1 "" [B] 1×1`},
 			exceptions: []string{"4: list dropped: list_idx: rows are not together", "6: list dropped: list_idx: rows are not together"}},
@@ -31,7 +31,7 @@ func TestListsCSV(t *testing.T) {
 			records: []string{`hash-1 "" [A] 1×1`},
 			exceptions: []string{
 				"2: list line dropped: list_idx: missing; store_id: malformed; item_id: missing; quantity: negative",
-				"4: list line dropped: wrong number of fields",
+				"4: list line dropped: not CSV",
 				"5: list line dropped: store_id: malformed; item_id: unknown item; quantity: not a number",
 			}},
 	})

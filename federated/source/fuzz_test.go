@@ -22,8 +22,8 @@ var (
 		`household_id|basket_id|product_id|sales_value|transaction_timestamp|department|product_category)?$`)
 	fixedProblems = []source.Problem{
 		source.Missing, source.WrongType, source.NotNumber, source.NotWhole, source.OutOfRange, source.Zero, source.Negative,
-		source.UnknownItem, source.Malformed, source.Repeated, source.Empty, source.NoLineLeft, source.NotEqual, source.Scattered, source.NotJSON,
-		source.NotArray, source.FieldCount, source.BadQuotes, source.TooLong, source.CutOff, source.Damaged,
+		source.UnknownItem, source.Malformed, source.Repeated, source.Empty, source.NotEqual, source.Scattered, source.NotJSON,
+		source.NotCSV, source.TooLong, source.CutOff, source.Damaged,
 	}
 	fixedDropped = []string{"list", "list line", "sale", "sale line", "stock", "transaction", "product", "rest of file"}
 )

@@ -24,7 +24,7 @@ func TestInventory(t *testing.T) {
 			read   reader[source.StoreStock]
 			text   string
 			reason string
-		}{"JSON": {source.Inventory, row.json, "store_id: given twice"}, "CSV": {source.InventoryCSV, row.csv, "wrong number of fields"}} {
+		}{"JSON": {source.Inventory, row.json, "store_id: given twice"}, "CSV": {source.InventoryCSV, row.csv, "not CSV"}} {
 			got, exceptions := collect(t, read.read, text(read.text), catalog)
 			var stocks []string
 			for _, s := range got {

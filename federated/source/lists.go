@@ -83,7 +83,7 @@ func (l *listReader) read(v *values) (r federated.Record) {
 		r.ID = l.ids.id(r, l.lines.read)
 	}
 	if l.lines.problem == "" && len(l.lines.known) == 0 {
-		l.fault(listFields[3], NoLineLeft)
+		l.fault(listFields[3], Empty)
 	}
 	return r
 }

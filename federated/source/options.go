@@ -76,9 +76,10 @@ func (p *pass) item(id []byte) (string, bool) {
 	if partition, ok := p.items[string(id)]; ok {
 		return partition, true
 	}
-	partition, ok := string(id), true
+	text := string(id)
+	partition, ok := text, true
 	if p.options.Item != nil {
-		partition, ok = p.options.Item(partition)
+		partition, ok = p.options.Item(text)
 	}
 	if !ok || partition == "" {
 		return "", false
@@ -86,7 +87,7 @@ func (p *pass) item(id []byte) (string, bool) {
 	if len(p.items) >= maxItems {
 		clear(p.items)
 	}
-	p.items[string(id)] = partition
+	p.items[text] = partition
 	return partition, true
 }
 

@@ -152,7 +152,7 @@ func (r *rows) split(text []byte) Problem {
 	r.fields = r.fields[:0]
 	if bytes.IndexByte(text, '"') >= 0 {
 		if !r.splitQuoted(text) {
-			return BadQuotes
+			return NotCSV
 		}
 	} else {
 		from := 0
@@ -165,7 +165,7 @@ func (r *rows) split(text []byte) Problem {
 		r.fields = append(r.fields, text[from:])
 	}
 	if r.want != 0 && len(r.fields) != r.want {
-		return FieldCount
+		return NotCSV
 	}
 	return ""
 }

@@ -52,7 +52,7 @@ func (s *saleReader) read(v *values) (r federated.Record) {
 	s.fault(saleFields[3], problem)
 	s.fault(saleFields[4], s.lines.problem)
 	if s.lines.problem == "" && len(s.lines.known) == 0 {
-		s.fault(saleFields[4], NoLineLeft)
+		s.fault(saleFields[4], Empty)
 	}
 	s.fault(saleFields[5], x[5].unread())
 	if len(s.reasons) > 0 {

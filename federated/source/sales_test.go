@@ -32,7 +32,7 @@ func TestSales(t *testing.T) {
 				"1: sale dropped: sale_id: missing; membership_number: missing; sale_datetime: missing; store_id: missing; items: missing",
 				"2: sale dropped: sale_id: wrong type; membership_number: wrong type; sale_datetime: malformed; store_id: malformed; items: empty; store_location: not JSON",
 				"3: sale line dropped: items[0].item_id: missing; items[0].quantity: missing",
-				"3: sale dropped: sale_id: beyond int64; sale_datetime: malformed; store_id: malformed; items: no good line",
+				"3: sale dropped: sale_id: beyond int64; sale_datetime: malformed; store_id: malformed; items: empty",
 			}},
 	})
 }
