@@ -146,10 +146,10 @@ func (b Bounds) sensitivity(s Shape) (Sensitivity, error) {
 		L0:        times(b.L0, m),
 		L1:        times(l1, m),
 		L2Squared: times(int64(full)+r*r, m),
-		LInf:      b.LInf,
+		LInf:      min(b.LInf, l1),
 	}
 	if s == Summed {
-		out.LInf = times(b.LInf, m)
+		out.LInf = times(out.LInf, m)
 		out.L2Squared = times(out.L2Squared, m)
 	}
 	if over {

@@ -1,6 +1,7 @@
 package dp
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -125,18 +126,23 @@ func NewMemoryLedger(b Budget) (*MemoryLedger, error) {
 
 // Lookup implements Ledger.
 func (l *MemoryLedger) Lookup(ctx context.Context, k Key) (Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return Entry{}, fmt.Errorf("look up charge: %w", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok := l.entries[k]
 	if !ok {
 		return Entry{}, fmt.Errorf("look up charge: %w", ErrNotCharged)
 	}
-	return *e, nil
+	out := *e
+	out.Release = bytes.Clone(e.Release)
+	return out, nil
 }
 
 // Reserve implements Ledger.
 func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
-	if err := c.Cost.Validate(); err != nil {
+	if err := errors.Join(ctx.Err(), c.Cost.Validate()); err != nil {
 		return Entry{}, fmt.Errorf("reserve charge: %w", err)
 	}
 	if c.Unit == "" || c.Key.Epoch == "" || c.Key.Round < 1 {
@@ -179,12 +185,12 @@ func (l *MemoryLedger) Commit(ctx context.Context, k Key, release []byte) error 
 		return fmt.Errorf("commit charge: %w: reserve it first", ErrNotCharged)
 	}
 	if e.Release != nil {
-		if string(e.Release) != string(release) {
+		if !bytes.Equal(e.Release, release) {
 			return errors.New("commit charge: another release is stored under this key")
 		}
 		return nil
 	}
-	e.Release = append([]byte{}, release...)
+	e.Release = bytes.Clone(release)
 	return nil
 }
 
