@@ -23,7 +23,7 @@ func (l *loader) loadJourney(ctx context.Context) (*World, error) {
 		Unit: federated.UnitMemberAtNode, Homes: 1,
 		HasMembers: true, MembersFrom: federated.Sales,
 	}
-	if w.Epoch, err = l.epoch(table, rows); err != nil {
+	if w.Epoch, err = l.epoch(); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{table, rows} {

@@ -39,7 +39,7 @@ func (l *loader) loadLists(ctx context.Context) (*World, error) {
 		w.Unit, w.Homes = federated.UnitMemberAtNode, 1
 		w.HasMembers, w.MembersFrom = true, federated.Sales
 	}
-	if w.Epoch, err = l.epoch(stock, demand); err != nil {
+	if w.Epoch, err = l.epoch(); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{stock, stock, demand} {

@@ -157,16 +157,11 @@ func (l *loader) expect(name string) error {
 	return nil
 }
 
-// epoch names the dataset epoch after where the data are, and adds up the sizes
-// of the files to read. The name is published un-noised, so it must not depend
-// on a record: no digest of the files would do. All levels and kinds of demand
-// share the epoch, and so one budget, as they are about the same people.
-func (l *loader) epoch(names ...string) (string, error) {
-	for _, name := range names {
-		if err := l.expect(name); err != nil {
-			return "", err
-		}
-	}
+// epoch names the dataset epoch after where the data are. The name is published
+// un-noised, so it must not depend on a record: no digest of the files would
+// do. All levels and kinds of demand share the epoch, and so one budget, as they
+// are about the same people.
+func (l *loader) epoch() (string, error) {
 	where, err := filepath.Abs(l.dir)
 	if err != nil {
 		return "", fmt.Errorf("name epoch: %w", err)
