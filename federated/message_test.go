@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"math/big"
 	"testing"
 	"time"
 
@@ -216,4 +217,17 @@ func TestDigestText(t *testing.T) {
 	for _, bad := range []string{`"12"`, `"` + "zz" + d.String()[2:] + `"`} {
 		require.Error(t, json.Unmarshal([]byte(bad), &again))
 	}
+}
+
+func TestAddUpRoundsUpAndOnlyThen(t *testing.T) {
+	require.Equal(t, 0.75, addUp(0.5, 0.25))
+	require.Equal(t, 1.0, addUp(1, 0))
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := rapid.Float64Range(0, 100).Draw(t, "a"), rapid.Float64Range(0, 1e-3).Draw(t, "b")
+		exact := new(big.Float).SetPrec(2200).Add(big.NewFloat(a), big.NewFloat(b))
+		sum := big.NewFloat(addUp(a, b))
+		require.GreaterOrEqual(t, sum.Cmp(exact), 0)
+		below := big.NewFloat(math.Nextafter(addUp(a, b), 0))
+		require.True(t, addUp(a, b) == 0 || below.Cmp(exact) < 0)
+	})
 }

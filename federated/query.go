@@ -439,10 +439,13 @@ func validName(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// addUp adds amounts of privacy loss, rounded up.
+// addUp adds amounts of privacy loss, rounded up if they do not add up exactly.
 func addUp(a, b float64) float64 {
-	if a == 0 || b == 0 {
-		return a + b
+	sum := a + b
+	// Knuth's two-sum: what rounding took away.
+	bb := sum - a
+	if rest := (a - (sum - bb)) + (b - bb); rest > 0 {
+		sum = math.Nextafter(sum, math.Inf(1))
 	}
-	return math.Nextafter(a+b, math.Inf(1))
+	return sum
 }

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/federated"
+)
+
+// options are the flags.
+type options struct {
+	data, format, level    string
+	demand                 federated.Kind
+	stores, members, lists int
+	seed                   uint64
+	epsilon, delta         float64
+	mechanism              dp.Mechanism
+	maxItems, maxQuantity  int64 // L0, LInf
+	maxTotal, maxNodes     int64 // L1, MaxNodes; 0 = by default
+	drop                   float64
+	evaluate               bool
+	out                    string
+}
+
+// errFlags is at the root of every error about flags.
+var errFlags = errors.New("see -help")
+
+const (
+	formatLists   = "lists"
+	formatJourney = "completejourney"
+	levelProduct  = "product"
+)
+
+// parseOptions reads the flags. It returns flag.ErrHelp after it wrote the help
+// to help.
+func parseOptions(args []string, help io.Writer) (options, error) {
+	o := defaults
+	// A FlagSet of our own: Google's library registers -v and more on the global one.
+	fs := flag.NewFlagSet("simulation", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	fs.StringVar(&o.data, "data", o.data, "read the chain from `DIR` and do not make one up")
+	fs.StringVar(&o.format, "format", o.format, "format of -data: lists or completejourney")
+	fs.StringVar(&o.level, "level", o.level, "level of completejourney's products: product, category or department (default category)")
+	fs.StringVar((*string)(&o.demand), "demand", string(o.demand), "what demand is: lists or sales (completejourney has sales only)")
+	fs.IntVar(&o.stores, "stores", o.stores, "stores of a generated chain")
+	fs.IntVar(&o.members, "members", o.members, "members of a generated chain")
+	fs.IntVar(&o.lists, "lists", o.lists, "shopping lists of a generated chain, and as many sales")
+	fs.Uint64Var(&o.seed, "seed", o.seed, "fixes the generated chain and the dropped stores, never the noise")
+	fs.Float64Var(&o.epsilon, "epsilon", o.epsilon, "privacy loss ε of the whole run")
+	fs.Float64Var(&o.delta, "delta", o.delta, "privacy probability δ of the whole run; 0 leaves only the Laplace mechanisms")
+	fs.Int64Var(&o.maxItems, "max-items", o.maxItems, "most items of one privacy unit that count at one store")
+	fs.Int64Var(&o.maxQuantity, "max-quantity", o.maxQuantity, "most pieces of one item that count")
+	fs.Int64Var(&o.maxTotal, "max-total", o.maxTotal, "most pieces in all that count (default max-items × max-quantity)")
+	fs.Int64Var(&o.maxNodes, "max-nodes", o.maxNodes, "most stores at which one privacy unit counts (default 2; 1 where the unit lives at one store)")
+	fs.StringVar((*string)(&o.mechanism), "mechanism", string(o.mechanism), "noise: auto, laplace, gaussian, discrete_laplace or discrete_gaussian")
+	fs.Float64Var(&o.drop, "drop", o.drop, "fraction of the stores that do not answer, from 0 to below 1")
+	fs.BoolVar(&o.evaluate, "evaluate", o.evaluate, "with -data: compare with the truth, into OUT/simulation-only")
+	fs.StringVar(&o.out, "out", o.out, "write the releases and the report page to `DIR`")
+
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(help, "usage: simulation [flags]\n\nRuns a whole chain of stores in one process and prints its net demand, privately.")
+		fmt.Fprintln(help)
+		fs.SetOutput(help)
+		fs.PrintDefaults()
+		return options{}, err
+	}
+	if err != nil {
+		return options{}, fmt.Errorf("%w (%w)", err, errFlags)
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if fs.NArg() > 0 {
+		err = fmt.Errorf("%q is not a flag: all arguments are flags", fs.Arg(0))
+	} else {
+		err = o.check(given)
+	}
+	if err != nil {
+		return options{}, fmt.Errorf("%w (%w)", err, errFlags)
+	}
+	return o, nil
+}
+
+// check refuses values and combinations that make no sense, with the first that
+// it finds, and fills in what depends on other flags.
+func (o *options) check(given map[string]bool) error {
+	if err := o.checkWorld(given); err != nil {
+		return err
+	}
+	return o.checkPrivacy(given)
+}
+
+func (o *options) checkWorld(given map[string]bool) error {
+	for _, name := range []string{"data", "out", "format", "level"} {
+		if given[name] && map[string]string{"data": o.data, "out": o.out, "format": o.format, "level": o.level}[name] == "" {
+			return fmt.Errorf("-%s is empty: give it a value or leave it out", name)
+		}
+	}
+	if o.demand != federated.Lists && o.demand != federated.Sales {
+		return fmt.Errorf("-demand %s: it is lists or sales", o.demand)
+	}
+	if o.data == "" {
+		for _, name := range []string{"format", "level"} {
+			if given[name] {
+				return fmt.Errorf("-%s describes the files of -data: give -data DIR too", name)
+			}
+		}
+		if o.evaluate {
+			return errors.New("-evaluate is for -data: a generated chain is always compared with its truth")
+		}
+		return o.checkGenerated()
+	}
+	for _, name := range []string{"stores", "members", "lists", "seed"} {
+		if given[name] {
+			return fmt.Errorf("-%s is for a generated chain, and -data reads one", name)
+		}
+	}
+	switch o.format {
+	case formatLists:
+		if given["level"] {
+			return errors.New("-level is for -format completejourney: lists name items")
+		}
+	case formatJourney:
+		if given["demand"] && o.demand != federated.Sales {
+			return errors.New("-format completejourney has sales only: give -demand sales")
+		}
+		o.demand = federated.Sales
+		if o.level == "" {
+			o.level = "category"
+		}
+		if !slices.Contains([]string{levelProduct, "category", "department"}, o.level) {
+			return fmt.Errorf("-level %s: it is product, category or department", o.level)
+		}
+	case "":
+		return errors.New("-data needs -format: lists or completejourney")
+	default:
+		return fmt.Errorf("-format %s: it is lists or completejourney", o.format)
+	}
+	if o.evaluate && o.out == "" {
+		return errors.New("-evaluate writes to OUT/simulation-only: give -out DIR too")
+	}
+	return nil
+}
+
+func (o *options) checkGenerated() error {
+	for _, f := range []struct {
+		name     string
+		v, limit int
+	}{{"stores", o.stores, 5_000}, {"members", o.members, 50_000_000}, {"lists", o.lists, 100_000_000}} {
+		if f.v < 1 || f.v > f.limit {
+			return fmt.Errorf("-%s %d: give 1 to %d", f.name, f.v, f.limit)
+		}
+	}
+	return nil
+}
+
+func (o *options) checkPrivacy(given map[string]bool) error {
+	// Written as "not inside", so that NaN is refused.
+	if !(o.epsilon > 0 && o.epsilon <= math.MaxFloat64) {
+		return fmt.Errorf("-epsilon %g: give a finite number above 0", o.epsilon)
+	}
+	if !(o.delta >= 0 && o.delta < 1) {
+		return fmt.Errorf("-delta %g: give a number from 0 to below 1", o.delta)
+	}
+	switch o.mechanism {
+	case dp.Auto, dp.Laplace, dp.DiscreteLaplace:
+	case dp.Gaussian, dp.DiscreteGaussian:
+		if o.delta == 0 {
+			return fmt.Errorf("-mechanism %s needs a -delta above 0", o.mechanism)
+		}
+	default:
+		return fmt.Errorf("-mechanism %s: it is auto, laplace, gaussian, discrete_laplace or discrete_gaussian", o.mechanism)
+	}
+	if o.level == levelProduct && o.delta == 0 {
+		return errors.New("-level product publishes per-store rows by private selection, which needs a -delta above 0")
+	}
+	const most = 1 << 30 // dp.Bounds
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{{"max-items", o.maxItems}, {"max-quantity", o.maxQuantity}} {
+		if f.v < 1 || f.v > most {
+			return fmt.Errorf("-%s %d: give 1 to %d", f.name, f.v, most)
+		}
+	}
+	if given["max-nodes"] && (o.maxNodes < 1 || o.maxNodes > math.MaxInt32) {
+		return fmt.Errorf("-max-nodes %d: give 1 or more stores", o.maxNodes)
+	}
+	if o.maxNodes > 1 && o.format == formatJourney {
+		return fmt.Errorf("-max-nodes %d: %s has no home stores, so that its privacy unit is a household at one store: give 1 or leave it out", o.maxNodes, o.format)
+	}
+	product := o.maxItems * o.maxQuantity // ≤ 2⁶⁰
+	if given["max-total"] && (o.maxTotal < 1 || o.maxTotal > product) {
+		return fmt.Errorf("-max-total %d: give 1 to max-items × max-quantity = %d", o.maxTotal, product)
+	}
+	if o.maxTotal == 0 {
+		o.maxTotal = product
+	}
+	if !(o.drop >= 0 && o.drop < 1) {
+		return fmt.Errorf("-drop %g: give a fraction from 0 to below 1", o.drop)
+	}
+	return nil
+}
+
+// oneLine puts a joined error on one line.
+func oneLine(err error) string {
+	return strings.Join(strings.Split(strings.TrimSpace(err.Error()), "\n"), "; ")
+}

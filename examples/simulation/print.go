@@ -1,0 +1,472 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/federated"
+)
+
+// print tells the answer.
+func (c *chain) print(out io.Writer, truth *evaluation) error {
+	p := newPrinter(out)
+	c.printChain(p)
+	c.printWorst(p)
+	c.printMembers(p)
+	c.printCoverage(p)
+	c.printPrivacy(p)
+	if truth != nil && c.world.Generated {
+		p.title("Only a simulation can know this: how far the answer is from the truth")
+		truth.print(p, c)
+	}
+	if c.o.out != "" {
+		p.title("Written to " + c.o.out)
+		p.line("report.html   the page for a planner       release.csv, members.csv, release.json   the releases")
+		p.line("nodes/ID/     each store's exceptions, for that store alone")
+		if truth != nil {
+			p.line("simulation-only/   the distance from the truth: DO NOT SHARE")
+		}
+	}
+	if err := p.w.Flush(); err != nil {
+		return fmt.Errorf("print the answer: %w", err)
+	}
+	return nil
+}
+
+func (c *chain) printChain(p *printer) {
+	o, w := c.o, c.world
+	categories := map[string]bool{}
+	for _, i := range w.Items {
+		categories[i.Category] = true
+	}
+	_, words := c.itemWords()
+	items := group(len(w.Items)) + " " + words
+	if words == "items" {
+		items += fmt.Sprintf(" in %d categories", len(categories))
+	}
+	p.line("%s: %s, %s", c.what(), count(len(w.Stores), "store", "stores"), items)
+	if w.Generated {
+		p.line("made up from -seed %d: %s members, %s lists, %s sales", o.seed, group(o.members), group(o.lists), group(o.lists))
+	}
+	p.line("demand is what %s ask for, %s", map[federated.Kind]string{federated.Lists: "shopping lists", federated.Sales: "sales"}[o.demand], windowWords(w.Window))
+}
+
+// what is what the run is about.
+func (c *chain) what() string {
+	if c.world.Generated {
+		return "Simulated chain"
+	}
+	name := filepath.Base(c.o.data) // where it lies is nobody's business
+	if abs, err := filepath.Abs(c.o.data); err == nil {
+		name = filepath.Base(abs)
+	}
+	return "Chain of " + name
+}
+
+func windowWords(w federated.Window) string {
+	const day = "Mon 2 Jan 2006"
+	switch {
+	case w.From.IsZero() && w.To.IsZero():
+		return "at any time"
+	case w.From.IsZero():
+		return "before " + w.To.Format(day)
+	case w.To.IsZero():
+		return "from " + w.From.Format(day)
+	}
+	return "from " + w.From.Format(day) + " to before " + w.To.Format(day)
+}
+
+// worstTitle heads a list of the n worst.
+func (c *chain) worstTitle(n int) string {
+	count := map[int]string{10: "Ten", 20: "Twenty"}[n]
+	if count == "" {
+		count = strconv.Itoa(n)
+	}
+	if !c.netDemand() {
+		return count + " highest demands"
+	}
+	return count + " worst shortages"
+}
+
+func (c *chain) printWorst(p *printer) {
+	cells := worst(c.demand.release, ten)
+	p.title(c.worstTitle(ten))
+	if s := c.demand.label().Selection; s != nil && len(cells) == 0 {
+		p.wrap(fmt.Sprintf("No cell passed the private selection: at this budget an item must be bought by about %s %ss at one store. Raise -epsilon, lower -max-items, or take -level category.", group(s.Threshold), c.person()))
+	} else {
+		meaning := "In pieces; " + c.whyNoStock() + "."
+		if c.netDemand() {
+			meaning = "Net demand = demand − inventory, in pieces; above 0 is a shortage."
+		}
+		p.wrap(fmt.Sprintf("%s The interval holds the value before noise with %.4g %%; what bounding cut off before that is not in it.", meaning, 100*c.demand.label().Noise.Coverage))
+		p.blank()
+		c.printCells(p, cells)
+	}
+	if c.totals == nil {
+		return
+	}
+	p.title("Ten highest demands of the whole chain, with noise of their own")
+	t := table{head: []string{"item", "demand", "95 % interval"}, right: []bool{false, true, true}}
+	for _, cell := range worst(c.totals.release, ten) {
+		t.rows = append(t.rows, []string{short(c.itemName(cell.Partition), 40), group(cell.Value), group(cell.Low) + " to " + group(cell.High)})
+	}
+	p.table(t)
+}
+
+func (c *chain) printCells(p *printer, cells []federated.Cell) {
+	t := table{head: []string{"store", "item", "net demand", "95 % interval", "demand", "inventory"}, right: []bool{false, false, true, true, true, true}}
+	if !c.netDemand() {
+		t.head = []string{"store", "item", "demand", "95 % interval"}
+	}
+	for _, cell := range cells {
+		row := []string{
+			c.storeLabel(cell.Store), short(c.itemName(cell.Partition), 30),
+			group(cell.Value), group(cell.Low) + " to " + group(cell.High),
+		}
+		if c.netDemand() {
+			stock := "none told"
+			if cell.HasInventory {
+				stock = group(cell.Inventory)
+			}
+			row = append(row, group(cell.Noised), stock)
+		}
+		t.rows = append(t.rows, row)
+	}
+	p.table(t)
+	luck := c.luck(c.demand, false)
+	doubtful := 0
+	for _, cell := range cells {
+		if abs(cell.Value) <= luck.half {
+			doubtful++
+		}
+	}
+	if doubtful > 0 {
+		p.blank()
+		p.wrap(fmt.Sprintf("%d of these may be noise alone: the largest noise of %s values exceeds ± %s in one run of twenty. Ask coarser, or with a higher -epsilon.",
+			doubtful, group(luck.values), group(luck.half)))
+	}
+}
+
+// whyNoStock says why there is demand only.
+func (c *chain) whyNoStock() string {
+	if c.world.Generated {
+		return "no net demand: stock that moves with every sale would give exact sales away"
+	}
+	return "no net demand: this data has no inventory"
+}
+
+// itemWords say what one partition is, and several are.
+func (c *chain) itemWords() (one, many string) {
+	switch c.o.level {
+	case "category":
+		return "category", "categories"
+	case "department":
+		return "department", "departments"
+	}
+	return "item", "items"
+}
+
+// storeTitle is a store where no column says that it is one.
+func (c *chain) storeTitle(id federated.NodeID) string {
+	if c.storeName(id) == string(id) {
+		return "Store " + string(id)
+	}
+	return c.storeLabel(id)
+}
+
+// storeLabel is a store in a column of stores.
+func (c *chain) storeLabel(id federated.NodeID) string {
+	if name := c.storeName(id); name != string(id) {
+		return string(id) + " " + short(name, 20)
+	}
+	return string(id)
+}
+
+// mostStores is how many stores a list of all stores shows.
+const mostStores = 15
+
+func (c *chain) printMembers(p *printer) {
+	if c.members == nil {
+		return
+	}
+	p.title(capital(c.members.title))
+	segments := c.world.Segments
+	stores, order := c.membersByStore()
+	t := table{head: []string{"store", c.person() + "s", "95 % interval"}, right: []bool{false, true, true}}
+	split := len(segments) > 1 && len(segments) <= 4
+	if split {
+		for _, s := range segments {
+			t.head, t.right = append(t.head, short(s, 12)), append(t.right, true)
+		}
+	}
+	for _, id := range order[:min(mostStores, len(order))] {
+		m := stores[id]
+		row := []string{c.storeLabel(id), group(m.sum), group(m.sum-m.half) + " to " + group(m.sum+m.half)}
+		if split {
+			for _, s := range segments {
+				row = append(row, group(m.segments[s]))
+			}
+		}
+		t.rows = append(t.rows, row)
+	}
+	p.table(t)
+	if more := len(order) - mostStores; more > 0 {
+		p.line("and %s smaller stores", group(more))
+	}
+	if split {
+		p.line("± %s on each segment; the first column is their sum.", group(c.members.label().Noise.Half))
+	}
+}
+
+func (c *chain) printCoverage(p *printer) {
+	cover := c.demand.label().Coverage
+	p.title("Coverage")
+	p.line("%s of %s stores answered; the quorum is %s.", group(cover.Answered), group(cover.Asked), group(quorum(cover.Asked)))
+	if len(cover.Absent) > 0 {
+		var absent []string
+		for _, a := range cover.Absent[:min(len(cover.Absent), mostStores)] {
+			absent = append(absent, string(a.Node))
+		}
+		if more := len(cover.Absent) - mostStores; more > 0 {
+			absent = append(absent, fmt.Sprintf("and %d more", more))
+		}
+		p.wrap("Not in the numbers: " + strings.Join(absent, ", ") + ".")
+	}
+}
+
+func (c *chain) printPrivacy(p *printer) {
+	o, spent := c.o, c.spent()
+	p.title("Privacy")
+	p.wrap(fmt.Sprintf("Protected is one %s: all releases of this run together are (ε = %s, δ = %s)-differentially private when one is added or removed.",
+		c.unit(), number(spent.Epsilon), number(spent.Delta)))
+	for _, r := range c.reach() {
+		p.line("  a %s seen at %d stores: ε = %.4g, δ = %.4g", c.person(), r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
+	}
+	p.blank()
+	t := table{head: []string{"budget", "ε", "δ", "noise", "std dev", "95 % within"}, right: []bool{false, true, true, false, true, true}}
+	for _, a := range c.asks() {
+		l := a.label()
+		t.rows = append(t.rows, []string{
+			a.title, number(l.Cost.Epsilon), number(l.Cost.Delta), mechanismWords(l.Noise),
+			fmt.Sprintf("%.4g", l.Noise.StdDev), "± " + group(l.Noise.Half),
+		})
+		if s := l.Selection; s != nil {
+			t.rows = append(t.rows, []string{
+				"  of that, selection", number(s.Cost.Epsilon), number(s.Cost.Delta),
+				fmt.Sprintf("cells of at least %s, noised", group(s.Threshold)), "", "",
+			})
+		}
+	}
+	t.rows = append(
+		t.rows,
+		[]string{"spent", number(spent.Epsilon), number(spent.Delta), "", "", ""},
+		[]string{"left of the budget", number(tidy(c.left.Epsilon, o.epsilon)), number(tidy(c.left.Delta, o.delta)), "", "", ""},
+	)
+	p.table(t)
+	p.blank()
+	b := c.demand.label().Bounds
+	p.line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
+	p.line("-max-total %d  -max-nodes %d  quorum %d of %d stores  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), len(c.nodes))
+	p.line("epoch %s  ledger %.16s…", c.world.Epoch, c.asks()[len(c.asks())-1].label().LedgerHead)
+}
+
+func mechanismWords(n federated.NoiseLabel) string {
+	return fmt.Sprintf("%s, %s = %.4g", strings.ReplaceAll(string(n.Mechanism), "_", " "), scaleSymbol(n.Mechanism), n.Scale)
+}
+
+func scaleSymbol(m dp.Mechanism) string {
+	if m == dp.Gaussian || m == dp.DiscreteGaussian {
+		return "σ"
+	}
+	return "b"
+}
+
+// tidy takes what rounding left of a budget for nothing.
+func tidy(left, budget float64) float64 {
+	if left < budget*1e-12 {
+		return 0
+	}
+	return left
+}
+
+// print tells an evaluation.
+func (e *evaluation) print(p *printer, c *chain) {
+	t := table{
+		head:  []string{"release", "values", "off the truth", "off the bounded", "within 95 %", "by law"},
+		right: []bool{false, true, true, true, true, true},
+	}
+	for _, d := range e.distances {
+		full := "–"
+		if d.fromFull >= 0 {
+			full = figure(d.fromFull)
+		}
+		share := "–"
+		if d.cells > 0 {
+			share = fmt.Sprintf("%.2f %%", 100*d.share())
+		}
+		t.rows = append(t.rows, []string{
+			d.title, group(d.cells), full, figure(d.fromBounded), share, fmt.Sprintf("%.2f %%", 100*d.law),
+		})
+	}
+	p.wrap("How far a value is off, on average: from the full truth, and from the truth after bounding, which is what the noise hides. Then how many of the 95 % intervals hold the bounded truth, and how many must by the law of the noise.")
+	p.blank()
+	p.table(t)
+	p.blank()
+	p.line("Of the %d cells that are really the worst, %d are among the %d printed; after bounding, %d.", e.of, e.hits, min(ten, e.selected), e.hitsBounded)
+	if c.demand.label().Selection != nil {
+		p.line("Selection published %s of %s cells that are not empty.", group(e.selected), group(e.nonEmpty))
+	}
+	k := e.clipping
+	p.line("Bounding kept %s of %s pieces (%.1f %%): -max-nodes and -max-quantity took %s,", group(k.kept), group(k.full), percent(k.kept, k.full), group(k.full-k.capped))
+	p.line("-max-items and -max-total took %s, from %s of %s units.", group(k.capped-k.kept), group(k.cutOff), group(k.units))
+}
+
+func percent(a, b int64) float64 {
+	if b == 0 {
+		return 100
+	}
+	return 100 * float64(a) / float64(b)
+}
+
+// memberSum is the number of members of one store over all segments.
+type memberSum struct {
+	sum, half int64
+	segments  map[string]int64
+}
+
+// membersByStore sums the segments of each store up, and orders the stores by
+// size. The interval of a sum comes from the law of a sum of noises.
+func (c *chain) membersByStore() (map[federated.NodeID]memberSum, []federated.NodeID) {
+	half, _, err := c.members.query.Noise().Interval(len(c.world.Segments), federated.Confidence)
+	if err != nil {
+		half = c.members.label().Noise.Half * int64(len(c.world.Segments)) // a union bound
+	}
+	out := map[federated.NodeID]memberSum{}
+	var order []federated.NodeID
+	for cell := range c.members.release.Cells() {
+		m, ok := out[cell.Store]
+		if !ok {
+			m = memberSum{half: half, segments: map[string]int64{}}
+			order = append(order, cell.Store)
+		}
+		m.sum += cell.Value
+		m.segments[cell.Partition] = cell.Value
+		out[cell.Store] = m
+	}
+	if len(order) > mostStores { // a short list stays in the order of the stores
+		sortBy(order, func(id federated.NodeID) int64 { return -out[id].sum })
+	}
+	return out, order
+}
+
+// A printer writes aligned text that fits 100 columns.
+type printer struct{ w *bufio.Writer }
+
+func newPrinter(w io.Writer) *printer { return &printer{bufio.NewWriter(w)} }
+
+const columns = 98
+
+func (p *printer) title(s string) {
+	fmt.Fprintf(p.w, "\n%s\n%s\n", s, strings.Repeat("─", min(utf8.RuneCountInString(s), columns)))
+}
+
+func (p *printer) line(format string, a ...any) { fmt.Fprintf(p.w, format+"\n", a...) }
+
+func (p *printer) blank() { fmt.Fprintln(p.w) }
+
+// wrap writes a paragraph.
+func (p *printer) wrap(s string) {
+	width := 0
+	for word := range strings.SplitSeq(s, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case width == 0:
+		case width+1+n > columns:
+			fmt.Fprintln(p.w)
+			width = 0
+		default:
+			fmt.Fprint(p.w, " ")
+			width++
+		}
+		fmt.Fprint(p.w, word)
+		width += n
+	}
+	fmt.Fprintln(p.w)
+}
+
+// A table is aligned by column.
+type table struct {
+	head  []string
+	right []bool // per column: flush right
+	rows  [][]string
+}
+
+func (p *printer) table(t table) {
+	width := make([]int, len(t.head))
+	all := append([][]string{t.head}, t.rows...)
+	for _, row := range all {
+		for i, s := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(s))
+		}
+	}
+	for _, row := range all {
+		var b strings.Builder
+		for i, s := range row {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
+			if t.right[i] {
+				b.WriteString(pad + s)
+			} else {
+				b.WriteString(s + pad)
+			}
+		}
+		fmt.Fprintln(p.w, strings.TrimRight(b.String(), " "))
+	}
+}
+
+// group writes a whole number with commas.
+func group[T int | int64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "−", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// number writes a privacy number without the noise of its last digits.
+func number(x float64) string {
+	if x >= 1e4 && x < 1e15 && x == math.Trunc(x) {
+		return group(int64(x))
+	}
+	return strconv.FormatFloat(x, 'g', 6, 64)
+}
+
+// figure writes a mean.
+func figure(x float64) string {
+	if x >= 1e4 {
+		return group(int64(math.Round(x)))
+	}
+	return strconv.FormatFloat(x, 'g', 4, 64)
+}
+
+// short cuts a name to n characters.
+func short(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:n-1]) + "…"
+}
