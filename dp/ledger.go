@@ -78,8 +78,19 @@ func (e *BudgetError) Error() string {
 		e.Unit, e.Epoch, e.Asked.Epsilon, e.Asked.Delta, e.Left.Epsilon, e.Left.Delta)
 }
 
-// A Ledger holds the budgets of the dataset epochs, one for each (epoch, unit),
-// and everything charged to them. The order is reserve, draw noise, commit and
+// A UnitError refuses a charge in another privacy unit than the epoch's. What is
+// charged to protect a sale says nothing of the member who made fifty of them,
+// so two units of the same records cannot have budgets side by side. The first
+// charge of an epoch fixes its unit.
+type UnitError struct{ Epoch, Unit, Asked string }
+
+func (e *UnitError) Error() string {
+	return fmt.Sprintf("charge epoch %q: its charges protect unit %s, this one unit %s: ask in unit %s",
+		e.Epoch, e.Unit, e.Asked, e.Unit)
+}
+
+// A Ledger holds the budgets of the dataset epochs, one for each, in the privacy
+// unit of its first charge, and everything charged to them. The order is reserve, draw noise, commit and
 // store, tell: what Reserve acknowledged stays spent whatever happens next, and
 // only what Commit stored may be shown. Implementations are safe for concurrent
 // use, also by several processes if they say so, and concurrent charges never
@@ -88,12 +99,14 @@ type Ledger interface {
 	// Lookup returns the entry of a key, or ErrNotCharged.
 	Lookup(ctx context.Context, k Key) (Entry, error)
 	// Reserve makes a charge durable. It returns ErrAlreadyCharged if the key is
-	// in the ledger, and a *BudgetError if the charge does not fit.
+	// in the ledger, a *BudgetError if the charge does not fit, and a *UnitError
+	// if the epoch is charged in another unit.
 	Reserve(ctx context.Context, c Charge) (Entry, error)
 	// Commit stores the release of a reserved key, once and for all. Storing
 	// the same bytes again is no error; other bytes are.
 	Commit(ctx context.Context, k Key, release []byte) error
-	// Left returns what the budget of (epoch, unit) has left.
+	// Left returns what the epoch's budget has left for charges in unit, or a
+	// *UnitError.
 	Left(ctx context.Context, epoch, unit string) (Budget, error)
 }
 
@@ -106,20 +119,22 @@ type MemoryLedger struct {
 	mu      sync.Mutex
 	budget  Budget
 	entries map[Key]*Entry
-	spent   map[[2]string]*spent
+	spent   map[string]*spent // by epoch
 	head    [32]byte
 }
 
-type spent struct{ epsilon, delta big.Rat }
+type spent struct {
+	unit           string
+	epsilon, delta big.Rat
+}
 
-// NewMemoryLedger returns an empty ledger that allows b to every (dataset
-// epoch, unit).
+// NewMemoryLedger returns an empty ledger that allows b to every dataset epoch.
 func NewMemoryLedger(b Budget) (*MemoryLedger, error) {
 	if err := b.Validate(); err != nil {
 		return nil, fmt.Errorf("open memory ledger: %w", err)
 	}
 	return &MemoryLedger{
-		budget: b, entries: map[Key]*Entry{}, spent: map[[2]string]*spent{},
+		budget: b, entries: map[Key]*Entry{}, spent: map[string]*spent{},
 		head: sha256.Sum256([]byte("larder memory ledger")),
 	}, nil
 }
@@ -153,10 +168,12 @@ func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
 	if _, ok := l.entries[c.Key]; ok {
 		return Entry{}, fmt.Errorf("reserve charge: %w", ErrAlreadyCharged)
 	}
-	at := [2]string{c.Key.Epoch, c.Unit}
-	s := l.spent[at]
+	s := l.spent[c.Key.Epoch]
 	if s == nil {
-		s = new(spent)
+		s = &spent{unit: c.Unit}
+	}
+	if s.unit != c.Unit {
+		return Entry{}, &UnitError{c.Key.Epoch, s.unit, c.Unit}
 	}
 	var epsilon, delta big.Rat
 	epsilon.Add(&s.epsilon, new(big.Rat).SetFloat64(c.Cost.Epsilon))
@@ -166,7 +183,7 @@ func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
 	if !fits {
 		return Entry{}, &BudgetError{Epoch: c.Key.Epoch, Unit: c.Unit, Asked: c.Cost, Left: l.left(s)}
 	}
-	l.spent[at] = &spent{epsilon, delta}
+	l.spent[c.Key.Epoch] = &spent{s.unit, epsilon, delta}
 	l.head = chain(l.head, c)
 	e := &Entry{Charge: c, Head: l.head}
 	l.entries[c.Key] = e
@@ -198,9 +215,12 @@ func (l *MemoryLedger) Commit(ctx context.Context, k Key, release []byte) error 
 func (l *MemoryLedger) Left(ctx context.Context, epoch, unit string) (Budget, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.spent[[2]string{epoch, unit}]
+	s := l.spent[epoch]
 	if s == nil {
 		return l.budget, nil
+	}
+	if s.unit != unit {
+		return Budget{}, &UnitError{epoch, s.unit, unit}
 	}
 	return l.left(s), nil
 }

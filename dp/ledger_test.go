@@ -140,10 +140,14 @@ func TestMemoryLedgerBudgetsStandApart(t *testing.T) {
 	other.Key.Epoch = "2026-w02"
 	_, err = l.Reserve(ctx, other)
 	assert.NoError(t, err, "another epoch")
-	other = charge(2, Budget{Epsilon: 1})
+	other = charge(2, Budget{Epsilon: 1e-9})
 	other.Unit = "list"
 	_, err = l.Reserve(ctx, other)
-	assert.NoError(t, err, "another unit")
+	var unit *UnitError
+	require.ErrorAs(t, err, &unit, "another unit of the same records")
+	assert.Equal(t, UnitError{c.Key.Epoch, c.Unit, "list"}, *unit)
+	_, err = l.Left(ctx, c.Key.Epoch, "list")
+	require.ErrorAs(t, err, &unit)
 	_, err = l.Reserve(ctx, charge(3, Budget{Epsilon: 1e-9}))
 	assert.Error(t, err)
 }

@@ -1,7 +1,6 @@
 package federated
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
@@ -9,7 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
+	"unsafe"
 
 	"github.com/larder-dp/larder/dp"
 )
@@ -24,19 +25,19 @@ const maxCell = 1<<62 - 1
 // (unit, partition) first, then bounding, then the vector. It is the only
 // aggregation there is. Not safe for concurrent use.
 //
-// Time is linear in the contributions. Memory is at most 64 bytes for every
-// pair of unit and partition that occurs, about 60 for every unit, and the
-// vectors.
+// Time is linear in the contributions. Memory is about 64 bytes for every pair
+// of unit and partition that occurs, about 60 for every unit, and the vectors.
 type aggregator struct {
 	bounds  dp.Bounds
-	index   map[string]uint32
+	keys    partitionIndex
 	prf     boundingPRF
 	units   map[[16]byte]uint64
 	ids     [][16]byte // unit → id
 	unit    uint64     // of the record at hand
 	entries []entry
 	spare   []entry
-	limit   int // compact when entries grow to it
+	limit   int  // compact when entries grow to it
+	mixed   bool // entries are not in the order of their units
 
 	acc     []uint32 // per partition, scratch
 	touched []uint32 // partitions of acc that are not zero
@@ -52,8 +53,9 @@ type entry struct {
 }
 
 type ranked struct {
-	rank      [16]byte
+	hi, lo    uint64 // the rank
 	partition uint32
+	amount    uint32
 }
 
 // minCompact is the least number of entries worth compacting.
@@ -61,7 +63,7 @@ const minCompact = 1 << 16
 
 func newAggregator(b dp.Bounds, index map[string]uint32, prf boundingPRF) *aggregator {
 	return &aggregator{
-		bounds: b, index: index, prf: prf,
+		bounds: b, keys: newPartitionIndex(index), prf: prf,
 		units: map[[16]byte]uint64{}, limit: minCompact,
 		acc: make([]uint32, len(index)),
 	}
@@ -69,12 +71,16 @@ func newAggregator(b dp.Bounds, index map[string]uint32, prf boundingPRF) *aggre
 
 // begin says whose contributions come next.
 func (a *aggregator) begin(unit [16]byte) {
+	if len(a.ids) > 0 && a.ids[a.unit] == unit { // records of one unit often stand together
+		return
+	}
 	u, ok := a.units[unit]
 	if !ok {
 		u = uint64(len(a.ids))
 		a.units[unit] = u
 		a.ids = append(a.ids, unit)
 	}
+	a.mixed = a.mixed || u < a.unit
 	a.unit = u
 }
 
@@ -84,7 +90,7 @@ func (a *aggregator) emit(partition string, amount int64) {
 	if amount < 1 {
 		return
 	}
-	p, ok := a.index[partition]
+	p, ok := a.keys.find(partition)
 	if !ok {
 		return
 	}
@@ -98,6 +104,32 @@ func (a *aggregator) emit(partition string, amount int64) {
 
 // compact groups the entries by unit and merges those of one partition.
 func (a *aggregator) compact() {
+	grouped := a.entries
+	if a.mixed {
+		grouped = a.group()
+	}
+	out := a.entries[:0] // never ahead of what is read
+	for from := 0; from < len(grouped); {
+		unit, to := grouped[from].unit, from
+		for ; to < len(grouped) && grouped[to].unit == unit; to++ {
+			e := grouped[to]
+			if a.acc[e.partition] == 0 {
+				a.touched = append(a.touched, e.partition)
+			}
+			a.acc[e.partition] = min(a.acc[e.partition]+e.amount, uint32(a.bounds.LInf))
+		}
+		for _, p := range a.touched {
+			out = append(out, entry{unit, p, a.acc[p]})
+			a.acc[p] = 0
+		}
+		a.touched, from = a.touched[:0], to
+	}
+	a.entries = out
+	a.mixed = len(out) > 0 && out[len(out)-1].unit > a.unit
+}
+
+// group returns the entries in the order of their units: a counting sort.
+func (a *aggregator) group() []entry {
 	next := make([]int, len(a.ids)+1) // unit → where its next entry goes
 	for i := range a.entries {
 		next[a.entries[i].unit+1]++
@@ -110,22 +142,7 @@ func (a *aggregator) compact() {
 		a.spare[next[e.unit]] = e
 		next[e.unit]++
 	}
-	out, from := a.entries[:0], 0
-	for u := range a.ids {
-		to := next[u]
-		for _, e := range a.spare[from:to] {
-			if a.acc[e.partition] == 0 {
-				a.touched = append(a.touched, e.partition)
-			}
-			a.acc[e.partition] = min(a.acc[e.partition]+e.amount, uint32(a.bounds.LInf))
-		}
-		for _, p := range a.touched {
-			out = append(out, entry{uint64(u), p, a.acc[p]})
-			a.acc[p] = 0
-		}
-		a.touched, from = a.touched[:0], to
-	}
-	a.entries = out
+	return a.spare
 }
 
 // A vector is what a node's records come to under one query.
@@ -186,18 +203,17 @@ func (a *aggregator) clip(unit []entry) []entry {
 	a.order, a.amounts = a.order[:0], a.amounts[:0]
 	a.prf.begin(a.ids[unit[0].unit])
 	for _, e := range unit {
-		a.acc[e.partition] = e.amount
-		a.order = append(a.order, ranked{a.prf.rank(e.partition), e.partition})
+		hi, lo := a.prf.rank(e.partition)
+		a.order = append(a.order, ranked{hi, lo, e.partition, e.amount})
 	}
 	slices.SortFunc(a.order, func(x, y ranked) int {
-		if c := bytes.Compare(x.rank[:], y.rank[:]); c != 0 {
-			return c
+		if x.hi != y.hi {
+			return cmp.Compare(x.hi, y.hi)
 		}
-		return cmp.Compare(x.partition, y.partition)
+		return cmp.Compare(x.lo, y.lo) // never equal: AES is a permutation
 	})
 	for _, r := range a.order {
-		a.amounts = append(a.amounts, int64(a.acc[r.partition]))
-		a.acc[r.partition] = 0
+		a.amounts = append(a.amounts, int64(r.amount))
 	}
 	a.bounds.Clip(a.amounts)
 	kept, id := unit[:0], unit[0].unit
@@ -207,6 +223,37 @@ func (a *aggregator) clip(unit []entry) []entry {
 		}
 	}
 	return kept
+}
+
+// A partitionIndex finds partitions. Sources hand out the same string for the
+// same item most of the time, so it remembers, by the address of a string's
+// bytes, what it found there: a hit is the very same string, which it keeps
+// alive, and everything else is looked up.
+type partitionIndex struct {
+	index map[string]uint32
+	cache []cachedKey // a power of two of them
+}
+
+type cachedKey struct {
+	key       string
+	partition uint32
+}
+
+func newPartitionIndex(index map[string]uint32) partitionIndex {
+	return partitionIndex{index, make([]cachedKey, 2<<bits.Len(uint(len(index))))}
+}
+
+func (x partitionIndex) find(key string) (uint32, bool) {
+	at := uintptr(unsafe.Pointer(unsafe.StringData(key)))
+	slot := &x.cache[(uint64(at)*0x9e3779b97f4a7c15)>>(64-bits.Len(uint(len(x.cache)-1)))]
+	if len(slot.key) == len(key) && unsafe.StringData(slot.key) == unsafe.StringData(key) && key != "" {
+		return slot.partition, true
+	}
+	p, ok := x.index[key]
+	if ok {
+		*slot = cachedKey{key, p}
+	}
+	return p, ok
 }
 
 // A boundingPRF orders the partitions of a unit: AES-128 as CBC-MAC over the
@@ -239,10 +286,10 @@ func (p boundingPRF) begin(unit [16]byte) {
 	p.block.Encrypt(p.buf[0][:], p.buf[1][:])
 }
 
-func (p boundingPRF) rank(partition uint32) [16]byte {
+func (p boundingPRF) rank(partition uint32) (hi, lo uint64) {
 	p.buf[1] = p.buf[0]
 	last := p.buf[1][12:]
 	binary.BigEndian.PutUint32(last, binary.BigEndian.Uint32(last)^partition)
 	p.block.Encrypt(p.buf[1][:], p.buf[1][:])
-	return p.buf[1]
+	return binary.BigEndian.Uint64(p.buf[1][:]), binary.BigEndian.Uint64(p.buf[1][8:])
 }

@@ -1,6 +1,7 @@
 package federated
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -37,8 +38,9 @@ func dumbVector(b dp.Bounds, index map[string]uint32, prf boundingPRF, contribut
 		}
 		prf.begin(unit)
 		slices.SortFunc(partitions, func(x, y uint32) int {
-			a, b := prf.rank(x), prf.rank(y)
-			return slices.Compare(a[:], b[:])
+			xhi, xlo := prf.rank(x)
+			yhi, ylo := prf.rank(y)
+			return cmp.Or(cmp.Compare(xhi, yhi), cmp.Compare(xlo, ylo))
 		})
 		left := b.L1
 		for _, p := range partitions[:min(len(partitions), int(b.L0))] {
@@ -118,7 +120,7 @@ func TestBoundingChoiceIsKeyed(t *testing.T) {
 	choice := func(secret [32]byte, epoch string, d Digest, unit [16]byte) string {
 		p := must(newBoundingPRF(secret, epoch, d))(t)
 		p.begin(unit)
-		return fmt.Sprintf("%x", p.rank(3))
+		return fmt.Sprint(p.rank(3))
 	}
 	seen := map[string]bool{}
 	for _, c := range []string{

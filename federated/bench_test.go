@@ -59,7 +59,7 @@ func BenchmarkAggregate(b *testing.B) {
 			question := question([]NodeID{"a"}, names)
 			question.Unit, question.Bounds = UnitMemberAtNode, c.bounds
 			q := must(NetDemand(question))(b)
-			n := must(NewNode(NodeConfig{ID: "a", Lists: lists, Pseudonym: func(m string) (p [16]byte, err error) {
+			n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: lists, Pseudonym: func(m string) (p [16]byte, err error) {
 				copy(p[:], m)
 				return p, nil
 			}}))(b)
@@ -122,7 +122,7 @@ func benchRound(b *testing.B, stores, items int, m dp.Mechanism) {
 		q := must(NetDemand(question))(b)
 		nodes := make([]*Node, stores)
 		for i, id := range ids {
-			nodes[i] = must(NewNode(NodeConfig{ID: id, Lists: of(id), Allow: AllowQueries(q)}))(b)
+			nodes[i] = must(NewNode(NodeConfig{Epoch: "e", ID: id, Lists: of(id), Allow: AllowQueries(q)}))(b)
 		}
 		c, _ := coordinate(b, dp.Budget{Epsilon: 1, Delta: 1e-3}, nil, nodes...)
 		rel := must(c.Run(context.Background(), q))(b)

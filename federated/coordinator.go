@@ -31,8 +31,9 @@ type CoordinatorConfig struct {
 // its Random is.
 type Coordinator struct {
 	c       CoordinatorConfig
+	session [16]byte // tells nodes this coordinator from one that was restarted
 	mu      sync.Mutex
-	running map[dp.Key]chan struct{} // closed when that round ends
+	running map[dp.Key]*flight
 }
 
 // NewCoordinator checks c and returns a coordinator.
@@ -46,17 +47,25 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	if c.Deadline == 0 {
 		c.Deadline = time.Minute
 	}
-	c.Random = random(c.Random)
-	return &Coordinator{c: c, running: map[dp.Key]chan struct{}{}}, nil
+	if c.Random == nil {
+		c.Random = realRandom
+	}
+	out := &Coordinator{c: c, running: map[dp.Key]*flight{}}
+	if _, err := io.ReadFull(c.Random, out.session[:]); err != nil {
+		return nil, fmt.Errorf("make coordinator: draw session: %w", err)
+	}
+	return out, nil
 }
 
-// ErrInterrupted says that another run of the round reserved its charge and has
-// stored no release. Noise may have been drawn, so the charge stays spent and no
-// other is drawn. Unless another coordinator is still at it, ask again as the
-// next round.
-var ErrInterrupted = errors.New("the charge of this round was reserved by another run, which has stored no release: unless that one is still at it, the charge is spent: ask again as a new round")
+// ErrInterrupted says that the charge of the round is reserved and no release
+// stored: by a run that failed, here or before a restart, or by one of another
+// coordinator that is still at it. Noise may have been drawn, so the charge
+// stays spent and no other is drawn.
+var ErrInterrupted = errors.New("the charge of this round is reserved and no release is stored: unless another coordinator is still at it, the charge is spent: ask again as a new round")
 
-// A QuorumError says that too few nodes answered. Nothing was charged.
+// A QuorumError says that too few nodes answered. The coordinator's ledger was
+// not charged; a node's own was, and answers the same coordinator again for
+// nothing.
 type QuorumError struct {
 	Need     int
 	Coverage Coverage
@@ -64,7 +73,7 @@ type QuorumError struct {
 
 // Error says how many answered and why the first of the others did not.
 func (e *QuorumError) Error() string {
-	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: nothing was charged: ask again when more are up, or ask with a lower quorum",
+	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: the coordinator charged nothing: ask the same again when more are up",
 		e.Coverage.Answered, e.Coverage.Asked, e.Need)
 	if len(e.Coverage.Absent) > 0 {
 		s += fmt.Sprintf(" (%s: %s)", e.Coverage.Absent[0].Node, e.Coverage.Absent[0].Reason)
@@ -77,7 +86,7 @@ func (e *QuorumError) Error() string {
 //
 // The order is: collect, reserve the charge, draw the noise, commit and store,
 // tell. Errors that a caller acts on: *QuorumError, *dp.BudgetError,
-// ErrInterrupted.
+// *dp.UnitError, ErrInterrupted.
 func (c *Coordinator) Run(ctx context.Context, q Query) (*Release, error) {
 	if q.query == nil {
 		return nil, fmt.Errorf("run round: %w", errZeroQuery)
@@ -89,7 +98,14 @@ func (c *Coordinator) Run(ctx context.Context, q Query) (*Release, error) {
 	return rel, nil
 }
 
-// alone lets one run of a key go at a time; the next finds what it stored.
+// A flight is a run that others who ask the same wait for.
+type flight struct {
+	done chan struct{}
+	rel  *Release
+	err  error
+}
+
+// alone lets one run of a key go at a time, and gives the others what it gets.
 func (c *Coordinator) alone(ctx context.Context, q Query) (*Release, error) {
 	for {
 		c.mu.Lock()
@@ -99,21 +115,25 @@ func (c *Coordinator) alone(ctx context.Context, q Query) (*Release, error) {
 		}
 		c.mu.Unlock()
 		select {
-		case <-other:
+		case <-other.done:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		if !errors.Is(other.err, context.Canceled) && !errors.Is(other.err, context.DeadlineExceeded) {
+			return other.rel, other.err
+		} // that caller gave up, this one did not
 	}
-	done := make(chan struct{})
-	c.running[q.key()] = done
+	f := &flight{done: make(chan struct{})}
+	c.running[q.key()] = f
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		delete(c.running, q.key())
 		c.mu.Unlock()
-		close(done)
+		close(f.done)
 	}()
-	return c.run(ctx, q)
+	f.rel, f.err = c.run(ctx, q)
+	return f.rel, f.err
 }
 
 func (c *Coordinator) run(ctx context.Context, q Query) (*Release, error) {
@@ -124,7 +144,7 @@ func (c *Coordinator) run(ctx context.Context, q Query) (*Release, error) {
 		return nil, err
 	}
 	deadline := now().Add(c.c.Deadline)
-	r, out := newRound(q, deadline)
+	r, out := newRound(q, c.session, deadline)
 	if err := c.collect(ctx, r, out); err != nil {
 		return nil, err
 	}
@@ -163,15 +183,21 @@ func (c *Coordinator) collect(ctx context.Context, r *round, out []Message) erro
 	waiting, cancel := context.WithDeadline(ctx, r.deadline)
 	defer cancel()
 	var mu sync.Mutex
+	over := false
 	err := c.c.Transport.Exchange(waiting, out, func(m Message) {
 		mu.Lock()
 		defer mu.Unlock()
+		if over {
+			return
+		}
 		if r.receive(now(), m); r.state != asking {
+			over = true
 			cancel()
 		}
 	})
 	mu.Lock()
 	defer mu.Unlock()
+	over = true
 	if ctx.Err() != nil { // ended by the caller, not by the deadline
 		return ctx.Err()
 	}
@@ -204,36 +230,28 @@ func (c *Coordinator) finish(ctx context.Context, r *round) (*Release, error) {
 // reserve makes the charge durable: reserving → noising, refused or aborted.
 func (c *Coordinator) reserve(ctx context.Context, r *round) (head [32]byte, err error) {
 	e, err := c.c.Ledger.Reserve(ctx, dp.Charge{Key: r.q.key(), Unit: string(r.q.q.Unit), Cost: r.q.Cost()})
-	switch {
-	case errors.Is(err, dp.ErrAlreadyCharged): // by another run since we looked
-		r.state = aborted
-		return head, ErrInterrupted
-	case err != nil:
-		r.state = refused
-		return head, err
+	if errors.Is(err, dp.ErrAlreadyCharged) { // by another coordinator since we looked
+		err = ErrInterrupted
 	}
-	r.state = noising
-	return e.Head, nil
+	r.effect(err)
+	return e.Head, err
 }
 
 // noise draws the noise: noising → storing or aborted.
 func (c *Coordinator) noise(ctx context.Context, r *round, head [32]byte) (*Release, error) {
 	rel, err := newRelease(ctx, r, head, c.c.Random)
-	if err != nil {
-		r.state = aborted
+	if r.effect(err); err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrInterrupted, err)
 	}
-	r.state = storing
 	return rel, nil
 }
 
 // store commits the charge together with the release: storing → released or
 // aborted. What it returns is what was stored.
 func (c *Coordinator) store(ctx context.Context, r *round, rel *Release) (*Release, error) {
-	if err := c.c.Ledger.Commit(ctx, r.q.key(), rel.raw); err != nil {
-		r.state = aborted
+	err := c.c.Ledger.Commit(ctx, r.q.key(), rel.raw)
+	if r.effect(err); err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrInterrupted, err)
 	}
-	r.state = released
 	return rel, nil
 }

@@ -73,7 +73,7 @@ func TestNetDemandIsDemandMinusInventory(t *testing.T) {
 		list("3", []NodeID{"a", "a", "b"}, Line{"bread", 99, 0}), // clipped to 10
 	})
 	node := func(id NodeID, inv Inventory) *Node {
-		return must(NewNode(NodeConfig{ID: id, Lists: lists, Inventory: inv, Allow: AllowQueries(q)}))(t)
+		return must(NewNode(NodeConfig{Epoch: "e", ID: id, Lists: lists, Inventory: inv, Allow: AllowQueries(q)}))(t)
 	}
 	c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil,
 		node("a", Independent(stock(Stock{"milk", 1}, Stock{"soap", 5}, Stock{"milk", 1}))),
@@ -95,7 +95,7 @@ func TestNetDemandIsDemandMinusInventory(t *testing.T) {
 	assert.EqualValues(t, 10, totals["* milk"].Noised)
 	assert.False(t, totals["* milk"].HasInventory, "not every store told its inventory")
 	assert.Equal(t, 2, totals["* milk"].Answered)
-	assert.Contains(t, rel.Label().Inventory, "1 of 2")
+	assert.Equal(t, [2]int{1, 2}, [2]int{rel.Label().InventoryTold, rel.Label().InventoryRows})
 }
 
 func TestMemberCountIsOfDistinctMembers(t *testing.T) {
@@ -105,16 +105,15 @@ func TestMemberCountIsOfDistinctMembers(t *testing.T) {
 	q := must(MemberCount(question))(t)
 	var nodes []*Node
 	for _, s := range stores {
-		nodes = append(nodes, must(NewNode(NodeConfig{
-			ID: s, Allow: AllowQueries(q), Pseudonym: testPseudonym, Memberships: slice([]Record{
-				{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // a and b: the first two homes
-				{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // registered twice, one member
-				{Member: "bob", Segment: "student", Stores: []NodeID{"c"}},
-				{Member: "cat", Segment: "student", Stores: []NodeID{"b", "c"}}, // two rows that disagree:
-				{Member: "cat", Segment: "student", Stores: []NodeID{"c", "b"}}, // she counts nowhere
-				{Member: "a name too long for a pseudonym", Segment: "student", Stores: []NodeID{"a"}},
-				{Segment: "student", Stores: []NodeID{"a"}},
-			}),
+		nodes = append(nodes, must(NewNode(NodeConfig{Epoch: "e", ID: s, Allow: AllowQueries(q), Pseudonym: testPseudonym, Memberships: slice([]Record{
+			{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // a and b: the first two homes
+			{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // registered twice, one member
+			{Member: "bob", Segment: "student", Stores: []NodeID{"c"}},
+			{Member: "cat", Segment: "student", Stores: []NodeID{"b", "c"}}, // two rows that disagree:
+			{Member: "cat", Segment: "student", Stores: []NodeID{"c", "b"}}, // she counts nowhere
+			{Member: "a name too long for a pseudonym", Segment: "student", Stores: []NodeID{"a"}},
+			{Segment: "student", Stores: []NodeID{"a"}},
+		}),
 		}))(t))
 	}
 	c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, nodes...)
@@ -148,7 +147,7 @@ func TestUnitsOfSales(t *testing.T) {
 		question := exactly(question([]NodeID{"a"}, []string{"milk"}))
 		question.From, question.Unit, question.Bounds = Sales, unit, dp.Bounds{L0: 1, LInf: 3, L1: 3, MaxNodes: 1}
 		q := must(NetDemand(question))(t)
-		n := must(NewNode(NodeConfig{ID: "a", Sales: sales, Memberships: memberships, Pseudonym: testPseudonym, Allow: AllowQueries(q)}))(t)
+		n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Sales: sales, Memberships: memberships, Pseudonym: testPseudonym, Allow: AllowQueries(q)}))(t)
 		c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, n)
 		rel := must(c.Run(ctx, q))(t)
 		assert.Equal(t, want, collectCells(rel.Cells())["a milk"].Value, unit)
@@ -171,7 +170,7 @@ func TestWindow(t *testing.T) {
 		question := exactly(question([]NodeID{"a"}, []string{"milk"}))
 		question.Window = w
 		q := must(NetDemand(question))(t)
-		c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, must(NewNode(NodeConfig{ID: "a", Lists: lists, Allow: AllowQueries(q)}))(t))
+		c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: lists, Allow: AllowQueries(q)}))(t))
 		require.Equal(t, want, collectCells(must(c.Run(context.Background(), q))(t).Cells())["a milk"].Value)
 	}
 }
@@ -180,7 +179,7 @@ func TestWindow(t *testing.T) {
 func twoNodes(t testing.TB, q Query) []*Node {
 	var nodes []*Node
 	for _, id := range []NodeID{"a", "b"} {
-		nodes = append(nodes, must(NewNode(NodeConfig{ID: id, Allow: AllowQueries(q), Lists: slice([]Record{
+		nodes = append(nodes, must(NewNode(NodeConfig{Epoch: "e", ID: id, Allow: AllowQueries(q), Lists: slice([]Record{
 			list("1", []NodeID{"a", "b"}, Line{"milk", 2, 0}), list("2", []NodeID{id}, Line{"bread", 1, 0}),
 		})}))(t))
 	}
@@ -291,7 +290,7 @@ func TestSelectedCells(t *testing.T) {
 				lists = append(lists, list(fmt.Sprint(id, i), []NodeID{id}, Line{"popular", 2, 0}))
 			}
 			lists = append(lists, list(fmt.Sprint(id, "x"), []NodeID{id}, Line{"rare", 3, 0}))
-			nodes = append(nodes, must(NewNode(NodeConfig{ID: id, Lists: slice(lists), Allow: AllowQueries(q)}))(t))
+			nodes = append(nodes, must(NewNode(NodeConfig{Epoch: "e", ID: id, Lists: slice(lists), Allow: AllowQueries(q)}))(t))
 		}
 		c, ledger := coordinate(t, dp.Budget{Epsilon: 2e6, Delta: 1e-6}, nil, nodes...)
 		rel := must(c.Run(context.Background(), q))(t)
@@ -320,7 +319,7 @@ func TestBelowQuorumChargesNothing(t *testing.T) {
 	_, err := c.Run(context.Background(), q)
 	var below *QuorumError
 	require.ErrorAs(t, err, &below)
-	require.Equal(t, Coverage{Asked: 3, Answered: 2, Absent: []Absence{{"c", "no answer by the deadline"}}}, below.Coverage)
+	require.Equal(t, Coverage{Asked: 3, Answered: 2, Absent: []Absence{{"c", "no answer in time"}}}, below.Coverage)
 	require.Equal(t, 1.0, must(ledger.Left(context.Background(), "e", "list"))(t).Epsilon)
 }
 
@@ -362,7 +361,10 @@ func (h hanging) Exchange(ctx context.Context, out []Message, deliver func(Messa
 // Randomness that fails after the reservation: no number, and the charge stays.
 func TestFailingRandomnessFailsClosed(t *testing.T) {
 	q := must(NetDemand(question([]NodeID{"a", "b"}, []string{"milk"})))(t)
-	c, ledger := coordinate(t, dp.Budget{Epsilon: 5}, failing{}, twoNodes(t, q)...)
+	c, ledger := coordinate(t, dp.Budget{Epsilon: 5}, nil, twoNodes(t, q)...)
+	c.c.Random = failing{}
+	_, err := NewCoordinator(CoordinatorConfig{Transport: InProcess(), Ledger: ledger, Random: failing{}})
+	require.Error(t, err)
 	for range 2 {
 		rel, err := c.Run(context.Background(), q)
 		require.ErrorIs(t, err, ErrInterrupted)
@@ -384,7 +386,7 @@ func TestZeroValuesAreRefused(t *testing.T) {
 	c, _ := coordinate(t, dp.Budget{Epsilon: 1}, nil)
 	_, err = c.Run(ctx, Query{})
 	require.Error(t, err)
-	n := must(NewNode(NodeConfig{ID: "a"}))(t)
+	n := must(NewNode(NodeConfig{Epoch: "e", ID: "a"}))(t)
 	_, err = n.Answer(ctx, []byte("hello"))
 	require.Error(t, err)
 	_, err = n.Audit(ctx, Query{})
@@ -416,8 +418,8 @@ func TestPolicy(t *testing.T) {
 		{"a quorum that hides too little", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, 2}}}, "net_demand/1: quorum"},
 		{"no quorum set", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, 0}}}, "net_demand/1: quorum"},
 	} {
-		n := must(NewNode(NodeConfig{ID: "a", Allow: c.policy}))(t)
-		body := must(n.Answer(context.Background(), encodeAsk(q)))(t)
+		n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: c.policy}))(t)
+		body := must(n.Answer(context.Background(), ask{q: q}.encode()))(t)
 		refusal, err := parseRefusal(body, "a")
 		if c.rule == "" {
 			require.Error(t, err, c.reason)
@@ -429,21 +431,22 @@ func TestPolicy(t *testing.T) {
 	}
 	// The other reasons to refuse come from what the node is.
 	for rule, c := range map[string]NodeConfig{
-		"roster":        {ID: "z"},
-		"functions":     {ID: "a"},
-		"pseudonym key": {ID: "a"},
+		"epoch":         {Epoch: "another", ID: "a"},
+		"roster":        {Epoch: "e", ID: "z"},
+		"functions":     {Epoch: "e", ID: "a"},
+		"pseudonym key": {Epoch: "e", ID: "a"},
 	} {
 		question := question
-		ask := NetDemand
+		make := NetDemand
 		if rule == "pseudonym key" {
 			question.Unit = UnitMember
 		}
 		if rule == "functions" {
-			ask = func(q Question) (Query, error) { q.From = Lists; return Custom("unheard_of", 1, nil, q) }
+			make = func(q Question) (Query, error) { q.From = Lists; return Custom("unheard_of", 1, nil, q) }
 		}
-		q := must(ask(question))(t)
+		q := must(make(question))(t)
 		c.Allow = AllowQueries(q)
-		body := must(must(NewNode(c))(t).Answer(context.Background(), encodeAsk(q)))(t)
+		body := must(must(NewNode(c))(t).Answer(context.Background(), ask{q: q}.encode()))(t)
 		refusal, err := parseRefusal(body, c.ID)
 		require.NoError(t, err)
 		require.Equal(t, rule, refusal.Rule)
@@ -463,21 +466,27 @@ func TestNodeLedger(t *testing.T) {
 		reads++
 		yield(list("1", []NodeID{"a"}, Line{"milk", 2, 0}), nil)
 	}
-	n := must(NewNode(NodeConfig{ID: "a", Lists: lists, Ledger: own, Allow: Policy{Names: map[string]Limits{
+	n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: lists, Ledger: own, Allow: Policy{Names: map[string]Limits{
 		"net_demand/1": {dp.Budget{Epsilon: 1}, []Unit{UnitList}, 1},
 	}}}))(t)
-	first := must(n.Answer(ctx, encodeAsk(q)))(t)
-	require.Equal(t, first, must(n.Answer(ctx, encodeAsk(q)))(t))
+	first := must(n.Answer(ctx, ask{q: q}.encode()))(t)
+	require.Equal(t, first, must(n.Answer(ctx, ask{q: q}.encode()))(t))
 	require.Equal(t, 1, reads)
 	require.Equal(t, 0.5, must(own.Left(ctx, "e", "list"))(t).Epsilon)
-	refusal, err := parseRefusal(must(n.Answer(ctx, encodeAsk(q.withRound(2))))(t), "a")
+	refusal, err := parseRefusal(must(n.Answer(ctx, ask{q: q.withRound(2)}.encode()))(t), "a")
 	require.NoError(t, err)
 	require.Equal(t, "ledger", refusal.Rule)
 	require.Contains(t, refusal.Accepts, "ε=0.5")
 
+	// A coordinator that was restarted may have released an answer and forgotten
+	// it: it must not get the same report to noise it again.
+	refusal, err = parseRefusal(must(n.Answer(ctx, ask{q, [16]byte{1}}.encode()))(t), "a")
+	require.NoError(t, err)
+	require.Contains(t, refusal.Accepts, "new round")
+
 	// The remedy that the refusal names is accepted.
 	question.Privacy.Epsilon, question.Round = 0.5, 2
-	_, err = parseReport(must(n.Answer(ctx, encodeAsk(must(NetDemand(question))(t))))(t))
+	_, err = parseReport(must(n.Answer(ctx, ask{q: must(NetDemand(question))(t)}.encode()))(t))
 	require.NoError(t, err)
 }
 
@@ -487,23 +496,22 @@ func TestBrokenRecordsFailClosed(t *testing.T) {
 	broken := func(yield func(Record, error) bool) {
 		_ = yield(list("1", []NodeID{"a"}, Line{"milk", 2, 0}), nil) && yield(Record{}, io.ErrUnexpectedEOF)
 	}
-	n := must(NewNode(NodeConfig{ID: "a", Lists: broken, Allow: AllowQueries(q)}))(t)
-	refusal, err := parseRefusal(must(n.Answer(context.Background(), encodeAsk(q)))(t), "a")
-	require.NoError(t, err)
-	require.Equal(t, "availability", refusal.Rule)
+	n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: broken, Allow: AllowQueries(q)}))(t)
+	_, err := n.Answer(context.Background(), ask{q: q}.encode())
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	_, err = n.Audit(context.Background(), q)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	_, err := NewNode(NodeConfig{ID: "a", Pseudonym: func(string) ([16]byte, error) { return [16]byte{}, errors.New("no key") }})
+	_, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Pseudonym: func(string) ([16]byte, error) { return [16]byte{}, errors.New("no key") }})
 	require.ErrorContains(t, err, "no key")
 	for _, f := range []Function{
 		{}, {Name: "Bad Name", Version: 1, From: []Kind{Lists}, Prepare: netDemand.Prepare},
 		{Name: "x", Version: 0, From: []Kind{Lists}, Prepare: netDemand.Prepare},
 		{Name: "x", Version: 1, Prepare: netDemand.Prepare}, netDemand,
 	} {
-		_, err := NewNode(NodeConfig{ID: "a", Functions: []Function{f}})
+		_, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Functions: []Function{f}})
 		require.Error(t, err)
 	}
 }

@@ -51,7 +51,7 @@ func shortages(ctx context.Context, stores []federated.NodeID, catalog []string,
 	var nodes []*federated.Node
 	for _, s := range stores {
 		n, err := federated.NewNode(federated.NodeConfig{
-			ID: s, Lists: lists(s), Inventory: federated.Independent(inventory(s)),
+			ID: s, Epoch: epoch, Lists: lists(s), Inventory: federated.Independent(inventory(s)),
 			Pseudonym: keys.Scope("demand", epoch), Allow: federated.AllowQueries(q),
 		})
 		if err != nil {
@@ -126,8 +126,7 @@ func ExampleCustom() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	n, err := federated.NewNode(federated.NodeConfig{
-		ID: "north", Lists: lists("north"), Allow: federated.AllowQueries(q),
+	n, err := federated.NewNode(federated.NodeConfig{ID: "north", Epoch: "spring-2026", Lists: lists("north"), Allow: federated.AllowQueries(q),
 		Functions: []federated.Function{perishable},
 	})
 	if err != nil {

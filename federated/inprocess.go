@@ -3,9 +3,9 @@ package federated
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -24,13 +24,13 @@ func InProcess(nodes ...*Node) Transport {
 type inProcess map[NodeID]*Node
 
 // Exchange implements Transport. As many nodes work at a time as there are
-// processors.
+// processors. It returns when those at work have seen that ctx is done, which
+// they look at between two records.
 func (t inProcess) Exchange(ctx context.Context, out []Message, deliver func(Message)) error {
-	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	var body []byte
-	var q Query
+	var a ask
 	for _, m := range out {
 		node, ok := t[m.To]
 		if !ok {
@@ -38,22 +38,20 @@ func (t inProcess) Exchange(ctx context.Context, out []Message, deliver func(Mes
 		}
 		if body == nil || !bytes.Equal(body, m.Body) { // most often all are asked the same
 			var err error
-			if q, err = parseAsk(m.Body); err != nil {
-				return fmt.Errorf("exchange in process: %w", err)
+			if a, err = parseAsk(m.Body); err != nil {
+				return errors.Join(fmt.Errorf("exchange in process: %w", err), g.Wait())
 			}
 			body = m.Body
 		}
-		q := q
+		a := a
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			answer, err := node.answer(ctx, q)
+			answer, err := node.answer(ctx, a)
 			if err != nil {
-				return nil // ctx ended: the node has dropped out
+				return nil // the node has dropped out; its operator knows why
 			}
-			mu.Lock()
-			defer mu.Unlock()
 			if ctx.Err() == nil {
 				deliver(Message{From: m.To, To: m.From, Body: answer})
 			}

@@ -1,6 +1,7 @@
 package federated
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
@@ -9,7 +10,8 @@ import (
 )
 
 // A Label says what the numbers of a release mean, what they protect and what
-// they cost. Nothing in it depends on a record.
+// they cost. Nothing in it depends on a record, but for Coverage where a node
+// was too slow.
 type Label struct {
 	Query  string `json:"query"` // name and version
 	Digest Digest `json:"digest"`
@@ -31,9 +33,12 @@ type Label struct {
 	Selection   *SelectionLabel `json:"selection"`
 	// Totals is the error of the chain totals of Release.Totals; nil where
 	// there are none.
-	Totals    *ErrorBar `json:"totals"`
-	Coverage  Coverage  `json:"coverage"`
-	Inventory string    `json:"inventory"`
+	Totals   *ErrorBar `json:"totals"`
+	Coverage Coverage  `json:"coverage"`
+	// InventoryTold of InventoryRows stores gave an inventory, so that the
+	// release has a net demand there; a chain is one row.
+	InventoryTold int `json:"inventory_told"`
+	InventoryRows int `json:"inventory_rows"`
 	// Reach says what holds for a member who shops at several stores, where
 	// the unit is one member at one store.
 	Reach []Reach `json:"reach"`
@@ -91,7 +96,7 @@ func newLabel(r *round, rel *Release, head [32]byte) (Label, error) {
 		Query: q.Name(), Digest: q.digest, Epoch: q.q.Epoch, Round: q.q.Round, Window: q.q.Window,
 		Kind: q.q.From, Cells: q.q.Cells, Unit: q.q.Unit, Relation: "add or remove one " + unitWords[q.q.Unit],
 		Trust: q.q.Trust, Cost: q.Cost(), Bounds: q.q.Bounds, Sensitivity: sensitivity,
-		Coverage: r.coverage(), LedgerHead: hexHead(head),
+		Coverage: r.coverage(), LedgerHead: hex.EncodeToString(head[:]),
 	}
 	bar := func(terms int) (ErrorBar, error) {
 		half, coverage, err := q.noise.Interval(terms, Confidence)
@@ -111,26 +116,27 @@ func newLabel(r *round, rel *Release, head [32]byte) (Label, error) {
 		}
 		l.Totals = &total
 	}
-	if q.name == netDemand.Name {
+	if q.hasInventory() {
 		with := 0
 		for _, v := range rel.inventory {
 			if v != nil {
 				with++
 			}
 		}
-		l.Inventory = fmt.Sprintf("un-noised and declared independent for %d of %d rows of cells; the others carry demand only", with, len(rel.inventory))
+		l.InventoryTold, l.InventoryRows = with, len(rel.inventory)
 	}
-	if q.q.Unit == UnitMemberAtNode {
-		if l.Reach, err = q.reach(); err != nil {
-			return Label{}, fmt.Errorf("label release: %w", err)
-		}
+	if l.Reach, err = q.reach(); err != nil {
+		return Label{}, fmt.Errorf("label release: %w", err)
 	}
 	return l, nil
 }
 
 // reach says what holds for a member seen at 2, 4 and 8 nodes: the composition
 // of as many per-store vectors, or as many times the sensitivities of a sum.
-func (q Query) reach() ([]Reach, error) {
+func (q *query) reach() ([]Reach, error) {
+	if q.q.Unit != UnitMemberAtNode {
+		return nil, nil
+	}
 	var out []Reach
 	for _, m := range []int{2, 4, 8} {
 		c, err := q.noise.GroupCost(m, q.shape())
@@ -174,8 +180,8 @@ func (l Label) String() string {
 	if l.Totals != nil {
 		line("totals      sums of released cells, no further cost: standard deviation %.4g, %.4g %% within ±%d", l.Totals.StdDev, 100*l.Totals.Coverage, l.Totals.Half)
 	}
-	if l.Inventory != "" {
-		line("inventory   %s", l.Inventory)
+	if l.InventoryRows > 0 {
+		line("inventory   un-noised, declared independent of what is protected, at %d of %d; the others carry demand only", l.InventoryTold, l.InventoryRows)
 	}
 	line("trust       %s: it saw each node's exact bounded sums", strings.ReplaceAll(string(l.Trust), "_", " "))
 	line("coverage    %d of %d nodes", l.Coverage.Answered, l.Coverage.Asked)

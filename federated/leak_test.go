@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -89,8 +90,7 @@ func canaryNode(t *testing.T, q Query, log *bytes.Buffer, broken bool, ledger dp
 			}
 		}
 	}
-	n, err := NewNode(NodeConfig{
-		ID: "a", Lists: records(canaries[1]), Sales: records(canaries[2]),
+	n, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: records(canaries[1]), Sales: records(canaries[2]),
 		Memberships: slice([]Record{record("")}),
 		Pseudonym: func(m string) (p [16]byte, err error) {
 			if m == canaries[0] && broken {
@@ -147,15 +147,18 @@ func TestRefusalsNameNoRecord(t *testing.T) {
 	for name, n := range map[string]*Node{
 		"ledger": canaryNode(t, q, &log, false, spent),
 		"policy": canaryNode(t, q.withOther(t), &log, false, nil),
-		"broken": canaryNode(t, q, &log, true, nil),
 	} {
-		body, err := n.Answer(ctx, encodeAsk(q))
+		body, err := n.Answer(ctx, ask{q: q}.encode())
 		require.NoError(t, err)
 		refusal, err := parseRefusal(body, "a")
 		require.NoError(t, err, name)
 		require.NotEmpty(t, refusal.Accepts)
 		require.Empty(t, find(body), name)
 	}
+	// What cannot be read is for the operator; the coordinator hears nothing.
+	body, err := canaryNode(t, q, &log, true, nil).Answer(ctx, ask{q: q}.encode())
+	require.Error(t, err)
+	require.Nil(t, body)
 	require.NotEmpty(t, log.String(), "the operator is told")
 }
 
@@ -175,21 +178,30 @@ func TestReportLengthIsTheSameForAnyRecords(t *testing.T) {
 		q := must(kind.make(question))(t)
 		var log bytes.Buffer
 		full := canaryNode(t, q, &log, false, nil)
-		empty := must(NewNode(NodeConfig{ID: "a", Allow: AllowQueries(q), Pseudonym: testPseudonym}))(t)
-		a := must(full.Answer(context.Background(), encodeAsk(q)))(t)
-		b := must(empty.Answer(context.Background(), encodeAsk(q)))(t)
+		empty := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: AllowQueries(q), Pseudonym: testPseudonym}))(t)
+		a := must(full.Answer(context.Background(), ask{q: q}.encode()))(t)
+		b := must(empty.Answer(context.Background(), ask{q: q}.encode()))(t)
 		require.Equal(t, len(a), len(b))
 		r := must(parseReport(b))(t)
 		require.Equal(t, []int64{0, 0}, r.amounts)
 	}
 }
 
-// An Audit is true and not private: it must not print itself by accident.
-func TestAuditHidesItself(t *testing.T) {
+// An Audit is true and not private, a node holds a secret: neither must print
+// itself by accident.
+func TestAuditsAndSecretsHideThemselves(t *testing.T) {
 	a := Audit{Values: []int64{77123}, Capped: 77123}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "audit", a)
-	for _, s := range []string{fmt.Sprint(a), fmt.Sprintf("%v %+v %#v %s", a, a, a, a), log.String()} {
-		require.NotContains(t, s, "77123")
+	c := NodeConfig{ID: "a", Epoch: "e", Secret: [32]byte{77, 123}}
+	n := must(NewNode(c))(t)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "audit", a, "config", c, "node", n)
+	for _, x := range []any{a, &a, c, &c, n, *n} {
+		fmt.Fprintf(&log, "%v %+v %#v %s %d %x", x, x, x, x, x, x)
+		raw, err := json.Marshal(x)
+		require.NoError(t, err)
+		log.Write(raw)
+	}
+	for _, secret := range []string{"77123", "12d43", "12D43", "77 123", "77, 123", "0x4d, 0x7b", "4d7b"} {
+		require.NotContains(t, log.String(), secret)
 	}
 }

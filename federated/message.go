@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // CoordinatorID stands for the coordinator in messages; no node can have it.
@@ -26,9 +26,9 @@ type Message struct {
 // really sent it.
 type Transport interface {
 	// Exchange sends out, and calls deliver for every message that comes back
-	// for the coordinator, one call at a time, until ctx is done or it knows
-	// that no more will come. deliver must not be called after it returned. A
-	// node that cannot be reached is no error.
+	// for the coordinator, from any goroutine, until ctx is done or it knows
+	// that no more will come. It must return soon after ctx is done. A node that
+	// cannot be reached is no error.
 	Exchange(ctx context.Context, out []Message, deliver func(Message)) error
 }
 
@@ -38,28 +38,36 @@ const (
 	refusalMagic = "LARDER-REFUSAL-1\n"
 )
 
-var errBody = errors.New("parse message: not in the format of this version")
+var errBody = errors.New("parse message: not in the format of this version: run the same version at both ends")
 
-// encodeAsk writes: askMagic, round as 8 bytes big endian, the query's JSON.
-func encodeAsk(q Query) []byte {
-	b := binary.BigEndian.AppendUint64([]byte(askMagic), uint64(q.q.Round))
-	return append(b, q.raw...)
+// An ask is a query in one round, from one coordinator that has not been
+// restarted in between.
+type ask struct {
+	q       Query
+	session [16]byte
 }
 
-func parseAsk(b []byte) (Query, error) {
+// encode writes: askMagic, round as 8 bytes big endian, the session's 16 bytes,
+// the query's JSON.
+func (a ask) encode() []byte {
+	b := binary.BigEndian.AppendUint64([]byte(askMagic), uint64(a.q.q.Round))
+	return append(append(b, a.session[:]...), a.q.raw...)
+}
+
+func parseAsk(b []byte) (ask, error) {
 	b, ok := bytes.CutPrefix(b, []byte(askMagic))
-	if !ok || len(b) < 8 {
-		return Query{}, errBody
+	if !ok || len(b) < 8+16 {
+		return ask{}, errBody
 	}
 	round := binary.BigEndian.Uint64(b)
 	if round < 1 || round > math.MaxInt64 {
-		return Query{}, errBody
+		return ask{}, errBody
 	}
-	q, err := ParseQuery(b[8:])
+	q, err := ParseQuery(b[8+16:])
 	if err != nil {
-		return Query{}, err
+		return ask{}, err
 	}
-	return q.withRound(int64(round)), nil
+	return ask{q.withRound(int64(round)), [16]byte(b[8:])}, nil
 }
 
 func (q Query) withRound(round int64) Query {
@@ -172,44 +180,45 @@ func (r report) fits(q Query, from NodeID) bool {
 	return r.digest == q.digest && r.epoch == q.q.Epoch && r.round == q.q.Round && r.node == from &&
 		slices.Contains(q.q.Stores, from) &&
 		len(r.amounts) == len(q.q.Partitions) && (r.units != nil) == q.selects() &&
+		(r.inventory == nil || q.hasInventory()) &&
 		inRange(r.amounts, 0) && inRange(r.units, 0) && inRange(r.inventory, -maxCell)
 }
 
-// A Refusal is a node's no. It depends on the node's policy and ledger alone,
-// never on a record, and says what would pass. It is an error.
-type Refusal struct {
-	// Node is who refused.
-	Node NodeID `json:"node"`
-	// Rule is the line of the node's policy, such as "net_demand/1: budget".
-	Rule string `json:"rule"`
-	// Asked is what the query asked for.
-	Asked string `json:"asked"`
-	// Accepts is what would be accepted.
-	Accepts string `json:"accepts"`
+// A refusal is a node's no. It depends on the node's policy and ledger alone,
+// never on a record, and says what would pass, in at most 1 KiB a field.
+type refusal struct {
+	Node    NodeID `json:"node"`
+	Rule    string `json:"rule"`    // the line of the node's policy, such as "net_demand/1: budget"
+	Asked   string `json:"asked"`   // what the query asked for
+	Accepts string `json:"accepts"` // what would be accepted
 }
 
-// Error says who refused, by which rule, and what would pass.
-func (r *Refusal) Error() string {
-	return fmt.Sprintf("node %s refused by %s: asked for %s: accepts %s", r.Node, r.Rule, r.Asked, r.Accepts)
-}
+// maxRefusal keeps what a node says of its policy readable, and bounded.
+const maxRefusal = 1024
 
-func (r *Refusal) encode() []byte {
-	b, err := json.Marshal(r)
+func (r *refusal) encode() []byte {
+	short := *r
+	for _, s := range []*string{&short.Rule, &short.Asked, &short.Accepts} {
+		if len(*s) > maxRefusal {
+			*s = strings.ToValidUTF8((*s)[:maxRefusal], "") + " …"
+		}
+	}
+	b, err := json.Marshal(short)
 	if err != nil {
 		return []byte(refusalMagic + "{}")
 	}
 	return append([]byte(refusalMagic), b...)
 }
 
-func parseRefusal(b []byte, from NodeID) (*Refusal, error) {
+func parseRefusal(b []byte, from NodeID) (*refusal, error) {
 	b, ok := bytes.CutPrefix(b, []byte(refusalMagic))
-	if !ok || len(b) > 4096 {
+	if !ok || len(b) > 8*3*maxRefusal { // JSON writes some bytes as six
 		return nil, errBody
 	}
-	var r Refusal
+	var r refusal
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil || r.Node != from {
+	if err := dec.Decode(&r); err != nil || r.Node != from || dec.InputOffset() != int64(len(b)) {
 		return nil, errBody
 	}
 	return &r, nil

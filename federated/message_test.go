@@ -119,10 +119,10 @@ func FuzzParseQuery(f *testing.F) {
 			return
 		}
 		require.Equal(t, b, []byte(must(q.MarshalJSON())(t)))
-		body := encodeAsk(q)
+		body := ask{q, [16]byte{1, 2}}.encode()
 		again, err := parseAsk(body)
 		require.NoError(t, err)
-		require.Equal(t, body, encodeAsk(again))
+		require.Equal(t, body, again.encode())
 	})
 }
 
@@ -143,7 +143,7 @@ func FuzzParseReport(f *testing.F) {
 }
 
 func FuzzParseRefusal(f *testing.F) {
-	f.Add((&Refusal{"a", "rule", "much", "less"}).encode())
+	f.Add((&refusal{"a", "rule", "much", "less"}).encode())
 	f.Add([]byte(refusalMagic + "{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRefusal(b, "a")

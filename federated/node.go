@@ -1,10 +1,13 @@
 package federated
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"slices"
@@ -16,11 +19,15 @@ import (
 type NodeConfig struct {
 	// ID is the node's name in the roster. Required.
 	ID NodeID
+	// Epoch names the dataset epoch that the records belong to. Required; a
+	// query of another epoch is refused, so that nobody opens a fresh budget for
+	// the same records by naming them anew.
+	Epoch string
 	// Lists, Sales and Memberships are the members' records. A node without
 	// records of a kind answers zeros.
 	Lists, Sales, Memberships Records
-	// Inventory is the store's own, from Independent or Perpetual. The zero
-	// value is none.
+	// Inventory is the store's own, from Independent, Counted or Perpetual. The
+	// zero value is none.
 	Inventory Inventory
 	// Pseudonym turns a member's id into a pseudonym, the same for the same
 	// member within an epoch and scope; pseudonym.Keys.Scope returns one.
@@ -34,8 +41,10 @@ type NodeConfig struct {
 	// Allow is the node's policy. The zero value refuses everything.
 	Allow Policy
 	// Ledger, if not nil, is the node's own: each question is charged to it
-	// before its report leaves, and the report is stored and sent again as it
-	// was.
+	// before its report leaves. It may be asked again in the same round only by
+	// the coordinator that asked first, and then sends what it sent: one that was
+	// restarted may have forgotten that it released an answer, and would noise
+	// it a second time.
 	Ledger dp.Ledger
 	// Functions are the custom queries that this node can answer.
 	Functions []Function
@@ -46,21 +55,28 @@ type NodeConfig struct {
 
 // Inventory is a store's stock, with what its owner declares of it.
 type Inventory struct {
-	items     iter.Seq2[Stock, error]
-	perpetual bool
+	items iter.Seq2[Stock, error]
+	told  func(demand Kind) bool
 }
 
-// Independent declares an inventory that members' sales did not move: a plan,
-// or any count where demand comes from lists. It is told un-noised.
+// Independent declares an inventory that no member's sale ever moved: a plan. It
+// is told un-noised.
 func Independent(items iter.Seq2[Stock, error]) Inventory {
-	return Inventory{items: items}
+	return Inventory{items, func(Kind) bool { return true }}
 }
 
-// Perpetual declares an inventory that moves with every sale. It is never told:
-// a later one would give exact sales away by subtraction. The release carries
-// demand alone, and net demand is computed where the stock is known.
+// Counted declares a physical count. It is told un-noised where demand comes
+// from lists, and not where it comes from sales: two counts, or a count and the
+// deliveries, would give exact sales away by subtraction.
+func Counted(items iter.Seq2[Stock, error]) Inventory {
+	return Inventory{items, func(demand Kind) bool { return demand == Lists }}
+}
+
+// Perpetual declares an inventory that moves with every sale. It is never told.
+// The release carries demand alone, and net demand is computed where the stock
+// is known.
 func Perpetual(items iter.Seq2[Stock, error]) Inventory {
-	return Inventory{items: items, perpetual: true}
+	return Inventory{items, func(Kind) bool { return false }}
 }
 
 // A Node answers queries about its own records. Raw records never leave it.
@@ -70,10 +86,25 @@ type Node struct {
 	functions map[string]Function
 }
 
+// Format hides everything but the name: a node holds a secret.
+func (n Node) Format(w fmt.State, _ rune) { io.WriteString(w, "node "+string(n.c.ID)) }
+
+// Format hides everything but the name.
+func (c NodeConfig) Format(w fmt.State, _ rune) { io.WriteString(w, "config of node "+string(c.ID)) }
+
+// LogValue hides everything but the name.
+func (c NodeConfig) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
+// MarshalJSON hides everything but the name.
+func (c NodeConfig) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Sprint(c)) }
+
 // NewNode checks c and returns a node.
 func NewNode(c NodeConfig) (*Node, error) {
 	if !c.ID.valid() {
 		return nil, errors.New("make node: ID must be 1 to 64 printable ASCII characters without space, comma and *")
+	}
+	if !printable(c.Epoch, 128) {
+		return nil, fmt.Errorf("make node %s: Epoch must be 1 to 128 printable ASCII characters: name the dataset epoch of its records", c.ID)
 	}
 	n := &Node{c: c, functions: map[string]Function{}}
 	for _, f := range append([]Function{netDemand, memberCount}, c.Functions...) {
@@ -86,6 +117,14 @@ func NewNode(c NodeConfig) (*Node, error) {
 		}
 		n.functions[name] = f
 	}
+	for name, l := range c.Allow.Names {
+		if err := l.Budget.Validate(); err != nil {
+			return nil, fmt.Errorf("make node %s: check limits of %s: %w", c.ID, name, err)
+		}
+		if _, ok := n.functions[name]; !ok {
+			return nil, fmt.Errorf("make node %s: check policy: no function %q is registered: name it with its version, as net_demand/1", c.ID, name)
+		}
+	}
 	// A key that cannot work would otherwise look like malformed ids, one and all.
 	if n.c.Pseudonym != nil {
 		if _, err := n.c.Pseudonym("0"); err != nil {
@@ -93,10 +132,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 		}
 	}
 	if n.c.Secret == ([32]byte{}) {
-		var err error
-		if n.c.Secret, err = freshSecret(); err != nil {
-			return nil, fmt.Errorf("make node %s: draw secret: %w", c.ID, err)
-		}
+		n.c.Secret = freshSecret()
 	}
 	return n, nil
 }
@@ -105,121 +141,147 @@ func NewNode(c NodeConfig) (*Node, error) {
 func (n *Node) ID() NodeID { return n.c.ID }
 
 // Answer takes the body of a message from the coordinator and returns the body
-// of the answer: a report, or a refusal. It returns an error, for this node's
-// operator only, where there is nothing to answer: the message is not one of
-// this protocol, or ctx ended.
-func (n *Node) Answer(ctx context.Context, ask []byte) ([]byte, error) {
-	q, err := parseAsk(ask)
+// of the answer: a report, or a refusal. Where there is nothing to answer it
+// returns an error, for this node's operator only: the message is not one of
+// this protocol, the records or the ledger cannot be read, or ctx ended. The
+// node has then dropped out of the round.
+func (n *Node) Answer(ctx context.Context, body []byte) ([]byte, error) {
+	a, err := parseAsk(body)
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
-	return n.answer(ctx, q)
+	return n.answer(ctx, a)
 }
 
-func (n *Node) answer(ctx context.Context, q Query) ([]byte, error) {
-	if refusal := n.check(q); refusal != nil {
-		return refusal.encode(), nil
+func (n *Node) answer(ctx context.Context, a ask) ([]byte, error) {
+	q := a.q
+	if no := n.check(q); no != nil {
+		return no.encode(), nil
 	}
-	if stored, refusal := n.charge(ctx, q); refusal != nil {
-		return refusal.encode(), nil
-	} else if stored != nil {
-		return stored, nil
+	body, no, err := n.charge(ctx, a)
+	switch {
+	case no != nil:
+		return no.encode(), nil
+	case err == nil && body == nil:
+		body, err = n.report(ctx, a)
 	}
+	if err != nil {
+		if n.c.Log != nil && ctx.Err() == nil {
+			n.c.Log.Error("cannot answer", "node", string(n.c.ID), "query", q.Name(), "error", err)
+		}
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	return body, nil
+}
+
+// report sums the records up, and stores the report before it leaves.
+func (n *Node) report(ctx context.Context, a ask) ([]byte, error) {
+	q := a.q
 	v, err := n.aggregate(ctx, q)
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("answer: %w", ctx.Err())
+	if err != nil {
+		return nil, err
 	}
 	r := report{
 		node: n.c.ID, digest: q.digest, epoch: q.q.Epoch, round: q.q.Round,
 		amounts: v.amounts, units: v.units,
 	}
-	if err == nil {
-		r.inventory, err = n.inventory(q)
-	}
-	if err != nil {
-		return n.unavailable(err).encode(), nil
+	if r.inventory, err = n.inventory(ctx, q); err != nil {
+		return nil, err
 	}
 	body := r.encode()
 	if n.c.Ledger != nil {
-		if err := n.c.Ledger.Commit(ctx, q.key(), body); err != nil {
-			return n.unavailable(err).encode(), nil
+		// The charge is spent: a coordinator that hung up must not lose it.
+		ctx := context.WithoutCancel(ctx)
+		if err := n.c.Ledger.Commit(ctx, n.key(q), append(a.session[:], body...)); err != nil {
+			return nil, err
 		}
 	}
 	return body, nil
 }
 
 // check refuses what policy or the node's make rules out; no record is read.
-func (n *Node) check(q Query) *Refusal {
-	if q.query == nil {
-		return &Refusal{n.c.ID, "query", "the zero query", "a query with a name"}
+func (n *Node) check(q Query) *refusal {
+	if no := n.c.Allow.check(n.c.ID, q); no != nil {
+		return no
 	}
-	if refusal := n.c.Allow.check(n.c.ID, q); refusal != nil {
-		return refusal
+	if q.q.Epoch != n.c.Epoch {
+		return &refusal{n.c.ID, "epoch", fmt.Sprintf("epoch %q", q.q.Epoch), fmt.Sprintf("epoch %q, which its records belong to", n.c.Epoch)}
 	}
 	if !slices.Contains(q.q.Stores, n.c.ID) {
-		return &Refusal{n.c.ID, "roster", "other nodes", "queries that name it among their stores"}
+		return &refusal{n.c.ID, "roster", "other nodes", "queries that name it among their stores"}
 	}
 	f, ok := n.functions[q.Name()]
 	if !ok {
-		return &Refusal{n.c.ID, "functions", q.Name(), "queries whose function is registered here"}
+		return &refusal{n.c.ID, "functions", q.Name(), "queries whose function is registered here"}
 	}
 	if !slices.Contains(f.From, q.q.From) {
-		return &Refusal{n.c.ID, "functions", fmt.Sprintf("%s from %s", q.Name(), q.q.From), fmt.Sprintf("it from %v", f.From)}
+		return &refusal{n.c.ID, "functions", fmt.Sprintf("%s from %s", q.Name(), q.q.From), fmt.Sprintf("it from %v", f.From)}
 	}
-	if _, err := f.Prepare(q.params); err != nil {
-		return &Refusal{n.c.ID, "functions", q.Name() + " with its parameters", "parameters that the function knows"}
+	if c, err := f.Prepare(q.params); err != nil || c == nil {
+		return &refusal{n.c.ID, "functions", q.Name() + " with its parameters", "parameters that the function knows"}
 	}
 	if n.c.Pseudonym == nil && (q.q.Unit == UnitMember || q.q.Unit == UnitMemberAtNode) {
-		return &Refusal{n.c.ID, "pseudonym key", "unit " + string(q.q.Unit), "units without members: it has no key"}
+		return &refusal{n.c.ID, "pseudonym key", "unit " + string(q.q.Unit), "units without members: it has no key"}
 	}
 	return nil
 }
 
 // charge charges the node's own ledger, if it has one. It returns the stored
-// report of a question that was answered before.
-func (n *Node) charge(ctx context.Context, q Query) ([]byte, *Refusal) {
+// report of a question that this coordinator asked before.
+func (n *Node) charge(ctx context.Context, a ask) ([]byte, *refusal, error) {
 	if n.c.Ledger == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	_, err := n.c.Ledger.Reserve(ctx, dp.Charge{Key: q.key(), Unit: string(q.q.Unit), Cost: q.Cost()})
+	_, err := n.c.Ledger.Reserve(ctx, dp.Charge{Key: n.key(a.q), Unit: string(a.q.q.Unit), Cost: a.q.Cost()})
 	var over *dp.BudgetError
+	var other *dp.UnitError
 	switch {
 	case errors.As(err, &over):
-		return nil, &Refusal{
+		return nil, &refusal{
 			n.c.ID, "ledger", fmt.Sprintf("ε=%g δ=%g", over.Asked.Epsilon, over.Asked.Delta),
 			fmt.Sprintf("at most ε=%g δ=%g more in this epoch", over.Left.Epsilon, over.Left.Delta),
-		}
+		}, nil
+	case errors.As(err, &other):
+		return nil, &refusal{n.c.ID, "ledger", "unit " + other.Asked, "unit " + other.Unit + ", which this epoch's budget protects"}, nil
 	case errors.Is(err, dp.ErrAlreadyCharged):
-		e, err := n.c.Ledger.Lookup(ctx, q.key())
+		e, err := n.c.Ledger.Lookup(ctx, n.key(a.q))
 		if err != nil {
-			return nil, n.unavailable(err)
+			return nil, nil, err
 		}
-		// Reserved and not stored: the node stopped in between. Its report is a
-		// function of its records, so it is made again and not charged twice.
-		return e.Release, nil
-	case err != nil:
-		return nil, n.unavailable(err)
+		// Reserved and not stored: nothing was sent. The report is a function of
+		// the records, so it is made now and not charged twice.
+		if e.Release == nil {
+			return nil, nil, nil
+		}
+		if body, ok := bytes.CutPrefix(e.Release, a.session[:]); ok {
+			return body, nil, nil
+		}
+		return nil, &refusal{
+			n.c.ID, "ledger", fmt.Sprintf("round %d, which another session of the coordinator asked", a.q.q.Round),
+			"the question as a new round, with a charge of its own",
+		}, nil
 	}
-	return nil, nil
+	return nil, nil, err
 }
 
-// unavailable is what the coordinator is told when the node cannot answer; why
-// stays here.
-func (n *Node) unavailable(err error) *Refusal {
-	if n.c.Log != nil {
-		n.c.Log.Error("cannot answer", "node", string(n.c.ID), "error", err)
-	}
-	return &Refusal{n.c.ID, "availability", "an answer", "a later try: the node could not read its records or its ledger"}
+// key is the query's in this node's ledger; it differs from the coordinator's.
+func (n *Node) key(q Query) dp.Key {
+	k := q.key()
+	k.Digest = sha256.Sum256(append(k.Digest[:], n.c.ID...))
+	return k
 }
 
-func (n *Node) inventory(q Query) ([]int64, error) {
-	if n.c.Inventory.items == nil || n.c.Inventory.perpetual || q.name != netDemand.Name {
+func (n *Node) inventory(ctx context.Context, q Query) ([]int64, error) {
+	if n.c.Inventory.items == nil || !q.hasInventory() || !n.c.Inventory.told(q.q.From) {
 		return nil, nil
 	}
 	v := make([]int64, len(q.q.Partitions))
 	for s, err := range n.c.Inventory.items {
 		if err != nil {
 			return nil, fmt.Errorf("read inventory: %w", err)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		if p, ok := q.index[s.Item]; ok {
 			v[p] = clampAdd(v[p], s.Quantity)
@@ -232,45 +294,6 @@ func (n *Node) inventory(q Query) ([]int64, error) {
 func clampAdd(a, b int64) int64 {
 	b = min(max(b, -maxCell), maxCell)
 	return min(max(a+b, -maxCell), maxCell) // |a|, |b| < 2⁶²: no overflow
-}
-
-// An Audit is what a node's records really come to under a query, before any
-// noise: true facts for the node's own operator, or for a simulation. Nothing
-// in this package sends it, and it does not print itself.
-type Audit struct {
-	// Values is the node's exact bounded vector over the query's partitions.
-	Values []int64
-	// Units is the number of units that contributed, UnitsCut of them more
-	// than L0 or L1 allow.
-	Units, UnitsCut int64
-	// Capped is the total after LInf alone; Kept what L0 and L1 left of it.
-	Capped, Kept int64
-}
-
-// String hides the values.
-func (Audit) String() string { return "audit (not shown: it is not private)" }
-
-// GoString hides the values.
-func (a Audit) GoString() string { return a.String() }
-
-// LogValue hides the values.
-func (a Audit) LogValue() slog.Value { return slog.StringValue(a.String()) }
-
-// Audit computes what the node would report under q, without asking the policy
-// and without a charge. For the node's own operator; its result must not leave
-// the node.
-func (n *Node) Audit(ctx context.Context, q Query) (Audit, error) {
-	if q.query == nil {
-		return Audit{}, fmt.Errorf("audit node: %w", errZeroQuery)
-	}
-	if f, ok := n.functions[q.Name()]; !ok || !slices.Contains(f.From, q.q.From) {
-		return Audit{}, fmt.Errorf("audit node: no function %s from %s is registered", q.Name(), q.q.From)
-	}
-	v, err := n.aggregate(ctx, q)
-	if err != nil {
-		return Audit{}, fmt.Errorf("audit node: %w", err)
-	}
-	return Audit{v.amounts, v.Units, v.UnitsCut, v.Capped, v.Kept}, nil
 }
 
 // aggregate reads the records that the query is about, once, and sums them up.
@@ -320,126 +343,32 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 	if records == nil {
 		return nil
 	}
-	i, record := 0, Record{} // one record, for no allocation each
+	panics, record := 0, Record{} // one record, for no allocation each
+	defer func() {
+		if panics > 0 && n.c.Log != nil {
+			n.c.Log.Error("records were cut short: a function or Pseudonym panicked", "node", string(n.c.ID), "kind", string(k), "records", panics)
+		}
+	}()
 	for r, err := range records {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", k, err)
 		}
-		if i++; i%4096 == 0 && ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		record = r
-		f(&record)
+		if panicked(f, &record) {
+			panics++
+		}
 	}
 	return ctx.Err()
 }
 
-// units returns the function that names the privacy unit of a record, or says
-// that the record does not count at this node. These are the rules of the
-// package doc.
-func (n *Node) units(ctx context.Context, q Query) (func(*Record) ([16]byte, bool), error) {
-	own := func(kind byte, id string) [16]byte { // a unit that only this node has to know
-		var buf [128]byte
-		b := append(append(append(buf[:0], n.c.Secret[:]...), kind), id...)
-		sum := sha256.Sum256(b)
-		return [16]byte(sum[:16])
-	}
-	member := func(r *Record) ([16]byte, bool) {
-		p, err := n.c.Pseudonym(r.Member)
-		return p, err == nil
-	}
-	here := func(r *Record) bool { return len(r.Stores) == 0 || slices.Contains(r.Stores, n.c.ID) }
-	anonymousSale := func(r *Record) ([16]byte, bool) { return own('s', r.ID), r.ID != "" }
-
-	switch q.q.Unit {
-	case UnitList:
-		most := int(q.q.Bounds.MaxNodes)
-		return func(r *Record) ([16]byte, bool) {
-			return own('l', r.ID), r.ID != "" && amongFirst(r.Stores, n.c.ID, most)
-		}, nil
-	case UnitSale:
-		return func(r *Record) ([16]byte, bool) {
-			if !here(r) {
-				return [16]byte{}, false
-			}
-			return anonymousSale(r)
-		}, nil
-	case UnitMemberAtNode:
-		return func(r *Record) ([16]byte, bool) {
-			switch {
-			case !here(r):
-				return [16]byte{}, false
-			case r.Member != "":
-				return member(r)
-			case q.q.From == Sales:
-				return anonymousSale(r)
-			}
-			return [16]byte{}, false
-		}, nil
-	default: // UnitMember
-		homes, err := n.homes(ctx, q, member)
-		if err != nil {
-			return nil, err
-		}
-		return func(r *Record) ([16]byte, bool) {
-			switch {
-			case r.Member == "" && q.q.From == Sales && here(r):
-				return anonymousSale(r)
-			case r.Member == "" || q.q.From != Memberships && !here(r):
-				return [16]byte{}, false
-			}
-			p, ok := member(r)
-			return p, ok && homes[p].counted
-		}, nil
-	}
-}
-
-// A home says whether a member counts at this node.
-type home struct {
-	counted bool
-	set     [16]byte // digest of her home stores, to see rows that disagree
-}
-
-// homes reads the membership service's rows. A member counts here if this node
-// is among the first MaxNodes of her home stores. Rows of one member that
-// disagree make her count nowhere: taking either would let the order decide.
-func (n *Node) homes(ctx context.Context, q Query, member func(*Record) ([16]byte, bool)) (map[[16]byte]home, error) {
-	out, set := map[[16]byte]home{}, sha256.New()
-	err := n.each(ctx, Memberships, func(r *Record) {
-		if r.Member == "" {
-			return
-		}
-		p, ok := member(r)
-		if !ok {
-			return
-		}
-		set.Reset()
-		for _, s := range r.Stores {
-			fmt.Fprintf(set, "%s,", s) // no comma in a node id
-		}
-		h := home{counted: amongFirst(r.Stores, n.c.ID, int(q.q.Bounds.MaxNodes))}
-		copy(h.set[:], set.Sum(nil))
-		if before, ok := out[p]; ok && before.set != h.set {
-			h = home{}
-		}
-		out[p] = h
-	})
-	return out, err
-}
-
-// amongFirst says whether id is among the first most distinct stores.
-func amongFirst(stores []NodeID, id NodeID, most int) bool {
-	distinct := 0
-	for i, s := range stores {
-		if slices.Contains(stores[:i], s) {
-			continue
-		}
-		if distinct++; distinct > most {
-			return false
-		}
-		if s == id {
-			return true
-		}
-	}
+// panicked calls f and says whether it panicked. A function that panics on one
+// record must not tell the world so, and not end the round: what it contributed
+// until then stays, which depends on this record alone.
+func panicked(f func(*Record), r *Record) (yes bool) {
+	defer func() { yes = recover() != nil }()
+	f(r)
 	return false
 }

@@ -10,9 +10,11 @@ import (
 // A Policy is what a node's owner allows to be asked. The zero Policy allows
 // nothing.
 type Policy struct {
-	// Digests are the very questions that are allowed.
+	// Digests are the very questions that are allowed, in any round.
 	Digests []Digest
-	// Names are the queries, as "net_demand/1", that are allowed within limits.
+	// Names are the queries, as "net_demand/1", that are allowed within limits,
+	// as often as they are asked. What a node answers over all rounds is for its
+	// own ledger to bound (NodeConfig.Ledger).
 	Names map[string]Limits
 }
 
@@ -39,7 +41,7 @@ func AllowQueries(queries ...Query) Policy {
 }
 
 // check returns why node refuses q, or nil.
-func (p Policy) check(node NodeID, q Query) *Refusal {
+func (p Policy) check(node NodeID, q Query) *refusal {
 	if slices.Contains(p.Digests, q.digest) {
 		return nil
 	}
@@ -51,7 +53,7 @@ func (p Policy) check(node NodeID, q Query) *Refusal {
 			names = append(names, n)
 		}
 		slices.Sort(names)
-		return &Refusal{
+		return &refusal{
 			node, "allow list", fmt.Sprintf("%s, digest %s", name, q.digest),
 			fmt.Sprintf("%d digests of its own list, and within their limits the queries %v", len(p.Digests), names),
 		}
@@ -59,14 +61,14 @@ func (p Policy) check(node NodeID, q Query) *Refusal {
 	cost, unit := q.Cost(), q.q.Unit
 	switch {
 	case !slices.Contains(l.Units, unit):
-		return &Refusal{node, name + ": units", "unit " + string(unit), fmt.Sprintf("units %v", l.Units)}
+		return &refusal{node, name + ": units", "unit " + string(unit), fmt.Sprintf("units %v", l.Units)}
 	case !(cost.Epsilon <= l.Budget.Epsilon && cost.Delta <= l.Budget.Delta):
-		return &Refusal{
+		return &refusal{
 			node, name + ": budget", fmt.Sprintf("ε=%g δ=%g", cost.Epsilon, cost.Delta),
 			fmt.Sprintf("at most ε=%g δ=%g a round", l.Budget.Epsilon, l.Budget.Delta),
 		}
 	case l.MinQuorum < 1 || q.q.Quorum < l.MinQuorum:
-		return &Refusal{node, name + ": quorum", fmt.Sprintf("a quorum of %d", q.q.Quorum), atLeast(l.MinQuorum)}
+		return &refusal{node, name + ": quorum", fmt.Sprintf("a quorum of %d", q.q.Quorum), atLeast(l.MinQuorum)}
 	}
 	return nil
 }

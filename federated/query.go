@@ -219,7 +219,7 @@ func ParseQuery(b []byte) (Query, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&w); err != nil {
-		return Query{}, errors.New("parse query: not the JSON of a query")
+		return Query{}, errors.New("parse query: not the JSON of a query: pass what Query.MarshalJSON wrote")
 	}
 	q := Question{
 		Stores: w.Stores, Partitions: w.Partitions, From: w.From, Unit: w.Unit, Trust: w.Trust,
@@ -245,6 +245,20 @@ func (q Query) MarshalJSON() ([]byte, error) {
 		return nil, errZeroQuery
 	}
 	return bytes.Clone(q.raw), nil
+}
+
+// UnmarshalJSON is ParseQuery.
+func (q *Query) UnmarshalJSON(b []byte) (err error) {
+	*q, err = ParseQuery(b)
+	return err
+}
+
+// String returns name and digest.
+func (q Query) String() string {
+	if q.query == nil {
+		return "no query"
+	}
+	return q.Name() + " " + q.digest.String()
 }
 
 var errZeroQuery = errors.New("use query: it is the zero Query: make one with NetDemand, MemberCount or Custom")
@@ -305,6 +319,11 @@ func (q *query) key() dp.Key {
 
 func (q *query) selects() bool { return q.q.Select != (dp.Params{}) }
 
+// hasInventory says whether nodes may answer the query with their inventory.
+func (q *query) hasInventory() bool {
+	return q.name == netDemand.Name && q.version == netDemand.Version
+}
+
 func (q *query) shape() dp.Shape {
 	if q.q.Cells == Chain {
 		return dp.Summed
@@ -320,7 +339,7 @@ func (q *query) check() error {
 		fail("name must be 1 to 64 of a–z, 0–9 and _, version at least 1")
 	}
 	if !json.Valid(q.params) {
-		fail("parameters are not JSON")
+		fail("parameters are not JSON: give what encoding/json can write")
 	}
 	if len(q.q.Stores) == 0 {
 		fail("Stores is empty: name the nodes to ask")
@@ -343,12 +362,20 @@ func (q *query) check() error {
 			break
 		}
 		if i > 0 && p == q.q.Partitions[i-1] {
-			fail("Partitions: a key stands twice")
+			fail("Partitions: a key stands twice: give each once")
 			break
 		}
 	}
 	if len(q.q.Partitions) > math.MaxInt32/max(len(q.q.Stores), 1) {
 		fail("Partitions: more than 2³¹ cells: ask for a coarser level")
+	}
+	for _, f := range []Function{netDemand, memberCount} {
+		if q.name == f.Name && q.version == f.Version && q.q.From != "" && !slices.Contains(f.From, q.q.From) {
+			fail("From: %s reads %v", q.name, f.From)
+		}
+	}
+	if q.name == memberCount.Name && q.q.Bounds.LInf != 1 {
+		fail("Bounds.LInf must be 1: a member counts once in a segment")
 	}
 	units := map[Kind][]Unit{
 		Lists:       {UnitMember, UnitList, UnitMemberAtNode},
@@ -380,7 +407,7 @@ func (q *query) check() error {
 	}
 	for _, t := range []time.Time{w.From, w.To} {
 		if _, err := t.MarshalJSON(); err != nil {
-			fail("Window: a year beyond 9999")
+			fail("Window: a year beyond 9999: leave the bound out")
 		}
 	}
 	if q.q.Quorum < 1 || q.q.Quorum > len(q.q.Stores) {
@@ -403,6 +430,18 @@ func (q *query) calibrate() error {
 	if q.noise, err = dp.Calibrate(q.q.Privacy, s); err != nil {
 		return err
 	}
+	// What a label will say is computed now: later the charge would be spent.
+	if _, _, err := q.noise.Interval(1, Confidence); err != nil {
+		return err
+	}
+	if err := q.calibrateSelection(); err != nil {
+		return err
+	}
+	_, err = q.reach()
+	return err
+}
+
+func (q *query) calibrateSelection() error {
 	if !q.selects() {
 		return nil
 	}

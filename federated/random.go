@@ -1,21 +1,13 @@
 package federated
 
-import (
-	"crypto/rand"
-	"io"
-)
+import "crypto/rand"
 
-// This file is the package's only door to real randomness.
+// This file is the package's only door to real randomness. Package dp has its
+// own, for where a Noise is given none.
 
-// random returns r, or crypto/rand where r is nil.
-func random(r io.Reader) io.Reader {
-	if r == nil {
-		return rand.Reader
-	}
-	return r
-}
+var realRandom = rand.Reader
 
-func freshSecret() (s [32]byte, err error) {
-	_, err = io.ReadFull(rand.Reader, s[:])
-	return s, err
+func freshSecret() (s [32]byte) {
+	rand.Read(s[:]) // never fails
+	return s
 }

@@ -23,7 +23,8 @@ type Record struct {
 	Member string
 	// Stores: of a list its preferences in the order written; of a membership
 	// the home stores in the order of registration; of a sale the one store
-	// where it was made, or nothing where the node's own is meant.
+	// where it was made, or nothing where the node's own is meant. A sale that
+	// names several counts nowhere.
 	Stores []NodeID
 	// Segment is the member's segment.
 	Segment string
@@ -48,7 +49,10 @@ type Stock struct {
 }
 
 // Records is a restartable sequence of records: ranging again starts again and
-// yields the same. A record that cannot be read is the source's business (see
-// package source); an error means that the sequence is broken, and the node
-// then answers nothing.
+// yields the same.
+//
+// An error means that the sequence as a whole cannot be read, such as a disk
+// that fails, and the node then answers nothing, which everybody sees. So never
+// yield one because of what a record says: skip a bad record and tell the
+// store's own operator, as package source does.
 type Records = iter.Seq2[Record, error]

@@ -3,7 +3,6 @@ package federated
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,13 +120,22 @@ func (c Cell) finish(stdDev float64, half int64) Cell {
 	if c.HasInventory {
 		c.Value = clampAdd(c.Noised, -c.Inventory)
 	}
-	c.StdDev, c.Low, c.High = stdDev, c.Value-half, c.Value+half
+	c.StdDev, c.Low, c.High = stdDev, clampAdd(c.Value, -half), clampAdd(c.Value, half)
 	return c
 }
 
 // MarshalJSON returns the stored bytes, the same every time. The package doc
 // has their format.
 func (r *Release) MarshalJSON() ([]byte, error) { return bytes.Clone(r.raw), nil }
+
+// UnmarshalJSON is ParseRelease.
+func (r *Release) UnmarshalJSON(b []byte) error {
+	p, err := ParseRelease(b)
+	if err == nil {
+		*r = *p
+	}
+	return err
+}
 
 const releaseFormat = "larder-release/1"
 
@@ -199,7 +207,11 @@ func (r *Release) selectCells(rows []*heldReport, sel dp.Selection, random io.Re
 
 // sum adds the nodes' vectors up; the inventories only if all have one.
 func sum(rows []*heldReport, packed bool, partitions int) *heldReport {
-	amounts, units, inventory := make([]int64, partitions), make([]int64, partitions), make([]int64, partitions)
+	amounts, inventory := make([]int64, partitions), make([]int64, partitions)
+	var units []int64
+	if packed {
+		units = make([]int64, partitions)
+	}
 	for _, row := range rows {
 		for p, x := range row.amounts {
 			amounts[p] = clampAdd(amounts[p], x)
@@ -248,6 +260,7 @@ func (r *Release) encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode release: %w", err)
 	}
 	b := append(head[:len(head)-1], `,"inventory":[`...)
+	b = slices.Grow(b, 4*len(r.values))
 	for i, row := range r.inventory {
 		b = comma(b, i)
 		if row == nil {
@@ -288,8 +301,20 @@ func appendNumbers(b []byte, v []int64) []byte {
 	return append(b, ']')
 }
 
-// ParseRelease reads a stored release.
+// ParseRelease reads a stored release. It accepts only the bytes that
+// MarshalJSON wrote.
 func ParseRelease(b []byte) (*Release, error) {
+	r, err := parseRelease(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read it from the ledger again", err)
+	}
+	if again, err := r.encode(); err != nil || !bytes.Equal(again, b) {
+		return nil, errors.New("parse release: not in canonical form: read it from the ledger again")
+	}
+	return r, nil
+}
+
+func parseRelease(b []byte) (*Release, error) {
 	var w wireRelease
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -336,5 +361,3 @@ func ParseRelease(b []byte) (*Release, error) {
 	}
 	return r, nil
 }
-
-func hexHead(h [32]byte) string { return hex.EncodeToString(h[:]) }

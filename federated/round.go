@@ -2,7 +2,9 @@ package federated
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,8 +27,8 @@ func (s state) String() string {
 	return [...]string{"asking", "reserving", "noising", "storing", "released", "below quorum", "refused", "aborted"}[s]
 }
 
-// A round is one query asked once, as a step machine: messages, ticks and the
-// outcomes of effects go in; messages and the state, which names the next
+// A round is one query asked once, as a step machine: messages, ticks and how
+// an effect came out go in; messages and the state, which names the next
 // effect, come out. It has no clock, goroutine or socket.
 type round struct {
 	q        Query
@@ -47,12 +49,12 @@ type heldReport struct {
 }
 
 // newRound starts a round and returns the messages that ask the nodes.
-func newRound(q Query, deadline time.Time) (*round, []Message) {
+func newRound(q Query, session [16]byte, deadline time.Time) (*round, []Message) {
 	r := &round{
 		q: q, deadline: deadline,
 		reports: map[NodeID]*heldReport{}, absent: map[NodeID]Absence{},
 	}
-	body := encodeAsk(q)
+	body := ask{q, session}.encode()
 	out := make([]Message, len(q.q.Stores))
 	for i, s := range q.q.Stores {
 		out[i] = Message{From: CoordinatorID, To: s, Body: body}
@@ -61,58 +63,47 @@ func newRound(q Query, deadline time.Time) (*round, []Message) {
 }
 
 // receive takes a message from a node. Whatever comes after the collection
-// ended is late and is not read.
+// ended is late and is not read. A message that is no answer to this question
+// may be one of another round, or forged: it says nothing about the node.
 //
-// The first answer of a node counts. The same bytes again change nothing. A
-// different answer means that one of the two is not to be trusted, and which
-// came first is the network's choice: the node is left out.
+// The first answer of a node counts. The same again changes nothing. A
+// different one means that one of the two is not to be trusted, and which came
+// first is the network's choice: the node is left out.
 func (r *round) receive(now time.Time, m Message) {
 	r.tick(now)
-	if r.state != asking {
+	if r.state != asking || !slices.Contains(r.q.q.Stores, m.From) {
 		return
 	}
+	held, absent := r.reports[m.From], r.absent[m.From]
 	sum := sha256.Sum256(m.Body)
-	if held, ok := r.reports[m.From]; ok {
-		if held.sum != sum {
-			delete(r.reports, m.From)
-			r.absent[m.From] = Absence{m.From, "sent two different answers"}
-		}
+	if held != nil && held.sum == sum {
 		return
 	}
-	if a, ok := r.absent[m.From]; ok {
-		if refusal, err := parseRefusal(m.Body, m.From); err != nil || a.Reason != refusalReason(refusal) {
-			r.absent[m.From] = Absence{m.From, "sent two different answers"}
-		}
+	var answer *heldReport
+	reason := ""
+	if refusal, err := parseRefusal(m.Body, m.From); err == nil {
+		reason = refusalReason(refusal)
+	} else if report, err := parseReport(m.Body); err == nil && report.fits(r.q, m.From) {
+		answer = hold(report, sum)
+	} else {
 		return
 	}
-	if refusal, err := parseRefusal(m.Body, m.From); err == nil && r.asked(m.From) {
-		r.absent[m.From] = Absence{m.From, refusalReason(refusal)}
-		r.tick(now)
-		return
+	switch {
+	case held != nil || absent.Node != "" && absent.Reason != reason:
+		delete(r.reports, m.From)
+		r.absent[m.From] = Absence{m.From, "sent two different answers"}
+	case answer != nil:
+		r.reports[m.From] = answer
+	default:
+		r.absent[m.From] = Absence{m.From, reason}
 	}
-	// A message that is no answer to this question may be one of another round,
-	// or forged: it says nothing about the node.
-	report, err := parseReport(m.Body)
-	if err != nil || !report.fits(r.q, m.From) {
-		return
-	}
-	r.reports[m.From] = hold(report, sum)
 	r.tick(now)
-}
-
-func (r *round) asked(id NodeID) bool {
-	for _, s := range r.q.q.Stores {
-		if s == id {
-			return true
-		}
-	}
-	return false
 }
 
 // refusalReason cuts the node's words to what a label may carry.
-func refusalReason(r *Refusal) string {
+func refusalReason(r *refusal) string {
 	words := fmt.Sprintf("refused by %s: asked for %s: accepts %s", r.Rule, r.Asked, r.Accepts)
-	return strings.ToValidUTF8(words[:min(len(words), 1024)], "")
+	return strings.ToValidUTF8(words[:min(len(words), maxRefusal)], "")
 }
 
 func hold(r report, sum [32]byte) *heldReport {
@@ -143,7 +134,7 @@ func (r *round) tick(now time.Time) {
 	}
 	for _, s := range r.q.q.Stores {
 		if _, ok := r.absent[s]; !ok && r.reports[s] == nil {
-			r.absent[s] = Absence{s, "no answer by the deadline"}
+			r.absent[s] = Absence{s, "no answer in time"}
 		}
 	}
 	r.state = belowQuorum
@@ -154,6 +145,19 @@ func (r *round) tick(now time.Time) {
 
 // close ends the collection: nothing more can come.
 func (r *round) close() { r.tick(r.deadline) }
+
+// effect tells how the effect that the state names came out.
+func (r *round) effect(err error) {
+	next := map[state]state{reserving: noising, noising: storing, storing: released}
+	switch {
+	case err == nil:
+		r.state = next[r.state]
+	case r.state == reserving && !errors.Is(err, ErrInterrupted):
+		r.state = refused
+	default:
+		r.state = aborted
+	}
+}
 
 // coverage says who answered.
 func (r *round) coverage() Coverage {

@@ -102,11 +102,11 @@ func (s *script) state() string {
 
 // answer is what the node sends when it is asked the script's query.
 func (s *script) answer(node string, q Query, milk int64, allow Policy) []byte {
-	n, err := NewNode(NodeConfig{ID: NodeID(node), Allow: allow, Lists: slice([]Record{
+	n, err := NewNode(NodeConfig{Epoch: "e", ID: NodeID(node), Allow: allow, Lists: slice([]Record{
 		{ID: "l-" + node, Stores: []NodeID{NodeID(node)}, Lines: []Line{{Item: "milk", Quantity: milk}}},
 	})})
 	require.NoError(s.t, err)
-	body, err := n.Answer(s.ctx, encodeAsk(q))
+	body, err := n.Answer(s.ctx, ask{q: q}.encode())
 	require.NoError(s.t, err)
 	return body
 }
@@ -141,7 +141,7 @@ func (s *script) run(words []string) string {
 			return "error: " + err.Error()
 		}
 		var out []Message
-		s.r, out = newRound(s.q, s.now().Add(time.Minute))
+		s.r, out = newRound(s.q, s.c.session, s.now().Add(time.Minute))
 		line := "asked"
 		for _, m := range out {
 			line += " " + string(m.To)

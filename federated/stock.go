@@ -22,8 +22,8 @@ type Function struct {
 }
 
 // Contribute calls emit for every amount that the record r adds to a
-// partition. It must depend on r alone and must not keep r. Amounts below 1
-// and partitions outside the key set are ignored; how often emit may be called,
+// partition. It must depend on r alone and must not keep r or emit; if it
+// panics, what it emitted for r until then counts. Amounts below 1 and partitions outside the key set are ignored; how often emit may be called,
 // and with how much, needs no care: the node bounds the unit's whole
 // contribution afterwards.
 type Contribute func(r *Record, emit func(partition string, amount int64))
@@ -42,7 +42,8 @@ func NetDemand(q Question) (Query, error) {
 }
 
 // MemberCount asks for the number of distinct members per store and segment.
-// Partitions are the segments. From Memberships (the default) it counts the
+// Partitions are the segments, and Bounds.LInf must be 1: that is what makes a
+// member with many records count once. From Memberships (the default) it counts the
 // registered members; from Sales or Lists, those who were seen.
 func MemberCount(q Question) (Query, error) {
 	if q.From == "" {
@@ -60,8 +61,6 @@ var (
 			}
 		}),
 	}
-	// A member counts once however many records she has only if Bounds.LInf is
-	// 1, which is what clips the sum of her ones.
 	memberCount = Function{
 		Name: "member_count", Version: 1, From: []Kind{Memberships, Sales, Lists},
 		Prepare: noParams(func(r *Record, emit func(string, int64)) {
