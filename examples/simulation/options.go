@@ -16,6 +16,7 @@ import (
 // options are the flags.
 type options struct {
 	data, format, level    string
+	epoch                  string
 	demand                 federated.Kind
 	stores, members, lists int
 	seed                   uint64
@@ -48,6 +49,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.StringVar(&o.data, "data", o.data, "read the chain from `DIR` and do not make one up")
 	fs.StringVar(&o.format, "format", o.format, "format of -data: lists or completejourney")
 	fs.StringVar(&o.level, "level", o.level, "level of completejourney's products: product, category or department (default category)")
+	fs.StringVar(&o.epoch, "epoch", o.epoch, "`NAME` of the dataset epoch of -data (default one made from DIR)")
 	fs.StringVar((*string)(&o.demand), "demand", string(o.demand), "what demand is: lists or sales (completejourney has sales only)")
 	fs.IntVar(&o.stores, "stores", o.stores, "stores of a generated chain")
 	fs.IntVar(&o.members, "members", o.members, "members of a generated chain")
@@ -98,8 +100,8 @@ func (o *options) check(given map[string]bool) error {
 }
 
 func (o *options) checkWorld(given map[string]bool) error {
-	for _, name := range []string{"data", "out", "format", "level"} {
-		if given[name] && map[string]string{"data": o.data, "out": o.out, "format": o.format, "level": o.level}[name] == "" {
+	for _, name := range []string{"data", "out", "format", "level", "epoch"} {
+		if given[name] && map[string]string{"data": o.data, "out": o.out, "format": o.format, "level": o.level, "epoch": o.epoch}[name] == "" {
 			return fmt.Errorf("-%s is empty: give it a value or leave it out", name)
 		}
 	}
@@ -107,7 +109,7 @@ func (o *options) checkWorld(given map[string]bool) error {
 		return fmt.Errorf("-demand %s: it is lists or sales", o.demand)
 	}
 	if o.data == "" {
-		for _, name := range []string{"format", "level"} {
+		for _, name := range []string{"format", "level", "epoch"} {
 			if given[name] {
 				return fmt.Errorf("-%s describes the files of -data: give -data DIR too", name)
 			}

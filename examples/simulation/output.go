@@ -23,7 +23,7 @@ const doNotShare = "DO NOT SHARE: this is the truth without noise. It protects n
 
 // ours matches what the simulation writes, so that an older result is replaced
 // and nothing else is ever deleted.
-var ours = regexp.MustCompile(`^(release\.csv|members\.csv|release\.json|report\.html|simulation-only/evaluation\.txt|nodes/([^/]+/)?exceptions\.csv)$`)
+var ours = regexp.MustCompile(`^(release\.csv|members\.csv|release\.json|report\.html|simulation-only/evaluation\.txt|nodes/DO-NOT-SHARE\.txt|nodes/([^/]+/)?exceptions\.csv)$`)
 
 // checkOut refuses a folder with files of somebody else.
 func checkOut(dir string) error {
@@ -99,6 +99,10 @@ func (c *chain) writeFiles(dir string, truth *evaluation) error {
 		if err := writeExceptions(filepath.Join(dir, "nodes", folder(s.ID)), s.Exceptions); err != nil {
 			return err
 		}
+	}
+	notice := "DO NOT SHARE. What is in these folders are facts about single records: each is for its own store.\n"
+	if err := os.WriteFile(filepath.Join(dir, "nodes", "DO-NOT-SHARE.txt"), []byte(notice), 0o600); err != nil {
+		return err
 	}
 	if len(c.world.Unassigned) > 0 {
 		if err := writeExceptions(filepath.Join(dir, "nodes"), c.world.Unassigned); err != nil {

@@ -275,6 +275,25 @@ func (c *chain) printPrivacy(p *printer) {
 	p.line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
 	p.line("-max-total %d  -max-nodes %d  quorum %d of %d stores  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), len(c.nodes))
 	p.line("epoch %s  ledger %.16s…", c.world.Epoch, c.asks()[len(c.asks())-1].label().LedgerHead)
+	for _, caution := range c.cautions() {
+		p.blank()
+		p.wrap(caution)
+	}
+}
+
+// cautions are what the reader of a run over real data must know besides.
+func (c *chain) cautions() []string {
+	if c.world.Generated {
+		return nil
+	}
+	out := []string{"The budget is this run's own, in memory: another run over the same data spends again, and the two add up."}
+	if c.world.RosterFromRecords {
+		out = append(out, "The stores are those that the records name, which is not private. A deployment fixes its roster before the data.")
+	}
+	if c.o.demand == federated.Sales && tellsStock(c.o, c.world) {
+		out = append(out, "-data declares its inventory independent of the sales: a plan. Were it a physical count, two of them would give exact sales away.")
+	}
+	return out
 }
 
 func mechanismWords(n federated.NoiseLabel) string {

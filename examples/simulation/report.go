@@ -436,6 +436,7 @@ type privacyText struct {
 	Delta        string
 	Odds, Chance string
 	Weak         bool // an ε at which the guarantee says nothing
+	Cautions     []string
 	Rows         []budgetRow
 	Left         [2]string
 	Bounds       string
@@ -458,7 +459,7 @@ func (c *chain) privacyText() privacyText {
 	spent, b := c.spent(), c.demand.label().Bounds
 	t := privacyText{
 		Who: c.unit(), Epsilon: number(spent.Epsilon), Delta: number(spent.Delta),
-		Weak: spent.Epsilon > weakEpsilon, AtOneStore: c.world.Unit == federated.UnitMemberAtNode, Inventory: c.netDemand(),
+		Weak: spent.Epsilon > weakEpsilon, Cautions: c.cautions(), AtOneStore: c.world.Unit == federated.UnitMemberAtNode, Inventory: c.netDemand(),
 		Left: [2]string{number(tidy(c.left.Epsilon, c.o.epsilon)), number(tidy(c.left.Delta, c.o.delta))},
 		Bounds: fmt.Sprintf("At one store at most %s items count, at most %s pieces of each, and %s pieces in all; at most %s.",
 			group(b.L0), group(b.LInf), group(b.L1), count(int(b.MaxNodes), "store counts", "stores count")),

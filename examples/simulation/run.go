@@ -91,7 +91,7 @@ func world(ctx context.Context, o options, pr progress) (*retail.World, error) {
 	}
 	read, done := pr.read("reading " + o.data)
 	defer done()
-	w, err := retail.Load(ctx, o.data, retail.LoadOptions{Format: o.format, Level: o.level, Demand: o.demand, Progress: read})
+	w, err := retail.Load(ctx, o.data, retail.LoadOptions{Format: o.format, Level: o.level, Demand: o.demand, Epoch: o.epoch, Progress: read})
 	if err != nil {
 		return nil, fmt.Errorf("read -data: %w", err)
 	}
@@ -143,7 +143,7 @@ func newChain(o options, w *retail.World) (*chain, error) {
 	for _, s := range w.Stores {
 		c.stores[s.ID] = s.Name
 		n, err := federated.NewNode(federated.NodeConfig{
-			ID: s.ID, Lists: s.Lists, Sales: s.Sales, Memberships: s.Memberships,
+			ID: s.ID, Epoch: w.Epoch, Lists: s.Lists, Sales: s.Sales, Memberships: s.Memberships,
 			Inventory: inventory(s.Inventory),
 			Pseudonym: keys.Scope("demand", w.Epoch), // one member, one pseudonym, at all stores
 			Allow:     federated.AllowQueries(queries...),

@@ -17,6 +17,7 @@ type book struct {
 	index  map[string]int32 // partition → position in items
 	lines  []line
 	stores map[federated.NodeID]*pages
+	fixed  bool // no store begins any more
 }
 
 // A line is a federated.Line with the position of its item.
@@ -48,10 +49,11 @@ func newBook(items []Item) *book {
 	return b
 }
 
-// store returns the pages of a store, which begin when it is first named.
+// store returns the pages of a store, which begin when it is first named; nil if
+// the roster is fixed and the store not in it.
 func (b *book) store(id federated.NodeID) *pages {
 	p, ok := b.stores[id]
-	if !ok {
+	if !ok && !b.fixed {
 		p = &pages{}
 		b.stores[id] = p
 	}

@@ -21,7 +21,7 @@ func (l *loader) loadJourney(ctx context.Context) (*World, error) {
 	}
 	w := &World{
 		Unit: federated.UnitMemberAtNode, Homes: 1,
-		HasMembers: true, MembersFrom: federated.Sales,
+		HasMembers: true, MembersFrom: federated.Sales, RosterFromRecords: true,
 	}
 	if w.Epoch, err = l.epoch(); err != nil {
 		return nil, err

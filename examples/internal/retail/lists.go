@@ -57,7 +57,11 @@ func (l *loader) loadLists(ctx context.Context) (*World, error) {
 	if err := l.enterInventory(l.file(ctx, stock), o); err != nil {
 		return nil, err
 	}
+	// The inventory is the roster: a store that only records name would be
+	// published because of them.
+	l.book.fixed = true
 	if l.o.Demand == federated.Sales {
+		l.sales = demand
 		sales, err := source.Sales(l.file(ctx, demand), o)
 		if err != nil {
 			return nil, err
@@ -149,9 +153,15 @@ func (l *loader) enterLists(lists federated.Records) error {
 	return l.each(lists, func(r federated.Record) {
 		e := l.book.enter(r, allMembers)
 		e.stores = slices.Clone(r.Stores)
+		known := false
 		for _, id := range e.stores {
-			s := l.book.store(id)
-			s.lists = append(s.lists, e)
+			if s := l.book.store(id); s != nil {
+				s.lists = append(s.lists, e)
+				known = true
+			}
+		}
+		if !known {
+			l.foreign(listsFile, "list", "store_location_preferences")
 		}
 	})
 }

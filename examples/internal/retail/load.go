@@ -38,6 +38,8 @@ type LoadOptions struct {
 	// Demand is the kind of records that demand is read from: federated.Lists or
 	// federated.Sales. Empty means what the format is for.
 	Demand federated.Kind
+	// Epoch names the dataset epoch; empty means a name made from the folder's.
+	Epoch string
 	// Progress, if not nil, is told how many bytes of all have been read; in the
 	// end, all of them.
 	Progress func(done, total int64)
@@ -50,18 +52,18 @@ const allMembers = "all"
 // for its catalog. The records are then held in memory. The epoch is named after
 // the folder.
 //
-// FormatLists: inventory.json, which is also the catalog, with lists.json where
-// demand is from lists and one sales*.json where it is from sales. Stores are
-// those of the inventory and of the records; a list may name one that has no
-// inventory.
+// FormatLists: inventory.json, which is also the catalog and the roster, with
+// lists.json where demand is from lists and one sales*.json where it is from
+// sales. A record that names no store of the inventory is an exception.
 //
 // FormatCompleteJourney: one transactions*.csv or .csv.gz and products.csv or
 // .csv.gz, which is the catalog. There are no lists and no inventory. The
 // stores are those that any row names, good or bad.
 //
 // A deployment fixes its roster before the data, as it is published without
-// noise. These files come without one, so that here it is taken from the
-// records. That is for trying things out on data that are public already.
+// noise. The Complete Journey comes without one, so that there it is taken from
+// the records (World.RosterFromRecords). That is for trying things out on data
+// that are public already.
 //
 // What cannot be read goes to the exceptions and not to the error.
 func Load(ctx context.Context, dir string, o LoadOptions) (*World, error) {
@@ -75,7 +77,7 @@ func Load(ctx context.Context, dir string, o LoadOptions) (*World, error) {
 
 // A loader is one call of Load.
 type loader struct {
-	dir         string
+	dir, sales  string
 	o           LoadOptions
 	names       []string // files of the folder
 	done, total int64    // bytes
@@ -162,6 +164,9 @@ func (l *loader) expect(name string) error {
 // do. All levels and kinds of demand share the epoch, and so one budget, as they
 // are about the same people.
 func (l *loader) epoch() (string, error) {
+	if l.o.Epoch != "" {
+		return l.o.Epoch, nil
+	}
 	where, err := filepath.Abs(l.dir)
 	if err != nil {
 		return "", fmt.Errorf("name epoch: %w", err)
@@ -220,16 +225,28 @@ func (l *loader) options(item func(string) (string, bool)) source.Options {
 	return o
 }
 
-// assign gives the waiting exceptions to each of the stores.
+// assign gives the waiting exceptions to each of the stores that there are.
 func (l *loader) assign(stores []federated.NodeID) {
+	known := false
 	for _, id := range stores {
-		s := l.book.store(id)
-		s.exceptions = append(s.exceptions, l.waiting...)
+		if s := l.book.store(id); s != nil {
+			s.exceptions = append(s.exceptions, l.waiting...)
+			known = true
+		}
 	}
-	if len(stores) == 0 {
+	if !known {
 		l.unassigned = append(l.unassigned, l.waiting...)
 	}
 	l.waiting = l.waiting[:0]
+}
+
+// foreign notes a good record that names no store of the roster. Where in the
+// file it stood is not known any more, so the line is 0.
+func (l *loader) foreign(file, dropped, field string) {
+	l.unassigned = append(l.unassigned, source.Exception{
+		File: file, Dropped: dropped,
+		Reasons: []source.Reason{{Field: field, Problem: "no store of the inventory"}},
+	})
 }
 
 // each gives visit all records, after the exceptions of their lines went to
@@ -250,8 +267,11 @@ func (l *loader) each(records federated.Records, visit func(federated.Record)) e
 // enterSales enters each sale in its store.
 func (l *loader) enterSales(sales federated.Records) error {
 	return l.each(sales, func(r federated.Record) {
-		s := l.book.store(r.Stores[0])
-		s.sales = append(s.sales, l.book.enter(r, allMembers))
+		if s := l.book.store(r.Stores[0]); s != nil {
+			s.sales = append(s.sales, l.book.enter(r, allMembers))
+			return
+		}
+		l.foreign(l.sales, "sale", "store_id")
 	})
 }
 

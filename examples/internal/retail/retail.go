@@ -22,9 +22,9 @@ import (
 
 // A World is a chain with its records.
 type World struct {
-	// Epoch names the dataset epoch: "world-" or "data-" and the first 16 hex
-	// digits of a SHA-256, of the generator's parameters or of the input files'
-	// bytes, format and level.
+	// Epoch names the dataset epoch: what LoadOptions says, or "world-" or "data-"
+	// and the first 16 hex digits of a SHA-256, of the generator's parameters or
+	// of the folder's name and format. Never of a record.
 	Epoch string
 	// Stores in the order of their ids.
 	Stores []Store
@@ -41,6 +41,9 @@ type World struct {
 	// this no unit has by the rules of the data. It comes from the format or the
 	// parameters, not from records.
 	Homes int
+	// RosterFromRecords says that the stores are those that the records name. A
+	// deployment must not do that.
+	RosterFromRecords bool
 	// Generated says that all of it is invented: the truth may be shown.
 	Generated bool
 	// HasMembers says that members can be counted, and MembersFrom which records
