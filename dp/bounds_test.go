@@ -166,9 +166,18 @@ func TestBoundsRefuse(t *testing.T) {
 	ok := Bounds{10, 10, 10, 10}
 	require.NoError(t, ok.Validate())
 	for _, b := range []Bounds{
-		{}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}, {-1, 1, 1, 1},
-		{2, 2, 5, 1}, {maxL0 + 1, 1, 1, 1}, {1, maxLInf + 1, 1, 1}, {1, 1, 1, math.MaxInt32 + 1},
-		{maxL0, maxLInf, maxL0 * maxLInf, 1}, {1, maxLInf, maxLInf, 5},
+		{},
+		{0, 1, 1, 1},
+		{1, 0, 1, 1},
+		{1, 1, 0, 1},
+		{1, 1, 1, 0},
+		{-1, 1, 1, 1},
+		{2, 2, 5, 1},
+		{maxL0 + 1, 1, 1, 1},
+		{1, maxLInf + 1, 1, 1},
+		{1, 1, 1, math.MaxInt32 + 1},
+		{maxL0, maxLInf, maxL0 * maxLInf, 1},
+		{1, maxLInf, maxLInf, 5},
 	} {
 		assert.ErrorContains(t, b.Validate(), "check bounds", "%+v", b)
 		s, err := b.Sensitivity(Disjoint)

@@ -126,8 +126,16 @@ func TestIntervalRefuses(t *testing.T) {
 		terms      int
 		confidence float64
 	}{
-		{1, 0}, {1, 1}, {1, -0.1}, {1, 1.1}, {1, math.NaN()}, {1, math.Inf(1)},
-		{0, 0.9}, {-1, 0.9}, {maxTerms + 1, 0.9}, {2, 1 - 1e-12},
+		{1, 0},
+		{1, 1},
+		{1, -0.1},
+		{1, 1.1},
+		{1, math.NaN()},
+		{1, math.Inf(1)},
+		{0, 0.9},
+		{-1, 0.9},
+		{maxTerms + 1, 0.9},
+		{2, 1 - 1e-12},
 	} {
 		_, _, err := n.Interval(c.terms, c.confidence)
 		assert.ErrorContains(t, err, "compute interval", "%+v", c)

@@ -255,10 +255,14 @@ func TestAddOfNothing(t *testing.T) {
 
 func TestAddSaturated(t *testing.T) {
 	for _, c := range []struct{ x, y, want int64 }{
-		{0, 0, 0}, {1, -2, -1},
-		{maxSum, maxSum, maxSum}, {-maxSum, -maxSum, -maxSum},
-		{math.MaxInt64, math.MaxInt64, maxSum}, {math.MinInt64, math.MinInt64, -maxSum},
-		{math.MaxInt64, math.MinInt64, 0}, {math.MinInt64, math.MaxInt64, -1},
+		{0, 0, 0},
+		{1, -2, -1},
+		{maxSum, maxSum, maxSum},
+		{-maxSum, -maxSum, -maxSum},
+		{math.MaxInt64, math.MaxInt64, maxSum},
+		{math.MinInt64, math.MinInt64, -maxSum},
+		{math.MaxInt64, math.MinInt64, 0},
+		{math.MinInt64, math.MaxInt64, -1},
 		{math.MaxInt64, -5, maxSum - 5},
 	} {
 		assert.Equal(t, c.want, addSaturated(c.x, c.y), "%d + %d", c.x, c.y)

@@ -152,7 +152,10 @@ func bernoulliExpHalfSquare(gap, r uint64, d draws) bool {
 		n++
 	}
 	k := uint64(1)
-	for d.below(r) < gap && d.below(r) < gap && d.below(2*k) == 0 {
+	for d.below(r) < gap {
+		if d.below(r) >= gap || d.below(2*k) != 0 { // the same odds once more, drawn anew
+			break
+		}
 		k++
 	}
 	if k&1 == 0 {

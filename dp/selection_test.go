@@ -154,8 +154,18 @@ func TestSelectNoiseDoesNotDependOnCounts(t *testing.T) {
 
 func TestSelectionRefuses(t *testing.T) {
 	for _, p := range []Params{
-		{1, 0, Auto}, {1, 0, DiscreteLaplace}, {1, 1e-6, Laplace}, {1, 1e-6, Gaussian}, {1, 1e-6, DiscreteGaussian},
-		{1, 1e-6, ""}, {0, 1e-6, Auto}, {math.NaN(), 1e-6, Auto}, {math.Inf(1), 1e-6, Auto}, {1, math.NaN(), Auto}, {1, 1, Auto}, {1, -1, Auto},
+		{1, 0, Auto},
+		{1, 0, DiscreteLaplace},
+		{1, 1e-6, Laplace},
+		{1, 1e-6, Gaussian},
+		{1, 1e-6, DiscreteGaussian},
+		{1, 1e-6, ""},
+		{0, 1e-6, Auto},
+		{math.NaN(), 1e-6, Auto},
+		{math.Inf(1), 1e-6, Auto},
+		{1, math.NaN(), Auto},
+		{1, 1, Auto},
+		{1, -1, Auto},
 	} {
 		s, err := NewSelection(p, unit)
 		assert.ErrorContains(t, err, "calibrate selection", "%+v", p)

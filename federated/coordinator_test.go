@@ -105,15 +105,16 @@ func TestMemberCountIsOfDistinctMembers(t *testing.T) {
 	q := must(MemberCount(question))(t)
 	var nodes []*Node
 	for _, s := range stores {
-		nodes = append(nodes, must(NewNode(NodeConfig{Epoch: "e", ID: s, Allow: AllowQueries(q), Pseudonym: testPseudonym, Memberships: slice([]Record{
-			{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // a and b: the first two homes
-			{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // registered twice, one member
-			{Member: "bob", Segment: "student", Stores: []NodeID{"c"}},
-			{Member: "cat", Segment: "student", Stores: []NodeID{"b", "c"}}, // two rows that disagree:
-			{Member: "cat", Segment: "student", Stores: []NodeID{"c", "b"}}, // she counts nowhere
-			{Member: "a name too long for a pseudonym", Segment: "student", Stores: []NodeID{"a"}},
-			{Segment: "student", Stores: []NodeID{"a"}},
-		}),
+		nodes = append(nodes, must(NewNode(NodeConfig{
+			Epoch: "e", ID: s, Allow: AllowQueries(q), Pseudonym: testPseudonym, Memberships: slice([]Record{
+				{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // a and b: the first two homes
+				{Member: "ann", Segment: "family", Stores: []NodeID{"a", "b", "c"}}, // registered twice, one member
+				{Member: "bob", Segment: "student", Stores: []NodeID{"c"}},
+				{Member: "cat", Segment: "student", Stores: []NodeID{"b", "c"}}, // two rows that disagree:
+				{Member: "cat", Segment: "student", Stores: []NodeID{"c", "b"}}, // she counts nowhere
+				{Member: "a name too long for a pseudonym", Segment: "student", Stores: []NodeID{"a"}},
+				{Segment: "student", Stores: []NodeID{"a"}},
+			}),
 		}))(t))
 	}
 	c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, nodes...)
@@ -507,9 +508,11 @@ func TestConfigIsChecked(t *testing.T) {
 	_, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Pseudonym: func(string) ([16]byte, error) { return [16]byte{}, errors.New("no key") }})
 	require.ErrorContains(t, err, "no key")
 	for _, f := range []Function{
-		{}, {Name: "Bad Name", Version: 1, From: []Kind{Lists}, Prepare: netDemand.Prepare},
+		{},
+		{Name: "Bad Name", Version: 1, From: []Kind{Lists}, Prepare: netDemand.Prepare},
 		{Name: "x", Version: 0, From: []Kind{Lists}, Prepare: netDemand.Prepare},
-		{Name: "x", Version: 1, Prepare: netDemand.Prepare}, netDemand,
+		{Name: "x", Version: 1, Prepare: netDemand.Prepare},
+		netDemand,
 	} {
 		_, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Functions: []Function{f}})
 		require.Error(t, err)

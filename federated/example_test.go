@@ -126,7 +126,8 @@ func ExampleCustom() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	n, err := federated.NewNode(federated.NodeConfig{ID: "north", Epoch: "spring-2026", Lists: lists("north"), Allow: federated.AllowQueries(q),
+	n, err := federated.NewNode(federated.NodeConfig{
+		ID: "north", Epoch: "spring-2026", Lists: lists("north"), Allow: federated.AllowQueries(q),
 		Functions: []federated.Function{perishable},
 	})
 	if err != nil {

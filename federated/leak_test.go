@@ -90,7 +90,8 @@ func canaryNode(t *testing.T, q Query, log *bytes.Buffer, broken bool, ledger dp
 			}
 		}
 	}
-	n, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: records(canaries[1]), Sales: records(canaries[2]),
+	n, err := NewNode(NodeConfig{
+		Epoch: "e", ID: "a", Lists: records(canaries[1]), Sales: records(canaries[2]),
 		Memberships: slice([]Record{record("")}),
 		Pseudonym: func(m string) (p [16]byte, err error) {
 			if m == canaries[0] && broken {

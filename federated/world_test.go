@@ -43,7 +43,8 @@ func (w world) config(id NodeID, allow Policy) NodeConfig {
 		}
 		return slice(all)
 	}
-	return NodeConfig{Epoch: "e", ID: id, Allow: allow, Pseudonym: testPseudonym, Secret: [32]byte{1, 2, 3},
+	return NodeConfig{
+		Epoch: "e", ID: id, Allow: allow, Pseudonym: testPseudonym, Secret: [32]byte{1, 2, 3},
 		Lists: collect(func(u unitRecords) []Record { return u.lists[id] }),
 		Sales: collect(func(u unitRecords) []Record { return u.sales[id] }),
 		Memberships: collect(func(u unitRecords) []Record {

@@ -164,7 +164,8 @@ func TestCanonicalLaws(t *testing.T) {
 func checkLaws(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, id string) {
+}, id string,
+) {
 	t.Helper()
 	got, err := Canonical(id)
 	if err != nil {

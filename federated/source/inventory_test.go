@@ -14,11 +14,15 @@ func TestInventory(t *testing.T) {
 		want                    []string
 		exceptions              string
 	}{
-		{name: "sample form", reason: "an empty shelf is a stock", json: `[{"category":"c","item":"i","item_id":1,"quantity":2,"store_id":7},{"item_id":"1","quantity":0,"store_id":"8"}]`,
-			csv: "store_id,item_id,item,category,quantity\n7,1,i,\"C\",2\n8,1,i,\"C \"\"x\"\", y\",0\n", want: []string{"{7 {1 2}}", "{8 {1 0}}"}},
-		{name: "bad", reason: "all reasons, in the order of the fields", json: "[\n{\"item_id\":99,\"quantity\":-1,\"store_id\":\"*\"},\n{\"item_id\":1,\"quantity\":1,\"store_id\":1,\"store_id\":2},\n{\"store_id\":1,\"item_id\":2,\"quantity\":3}]",
+		{
+			name: "sample form", reason: "an empty shelf is a stock", json: `[{"category":"c","item":"i","item_id":1,"quantity":2,"store_id":7},{"item_id":"1","quantity":0,"store_id":"8"}]`,
+			csv: "store_id,item_id,item,category,quantity\n7,1,i,\"C\",2\n8,1,i,\"C \"\"x\"\", y\",0\n", want: []string{"{7 {1 2}}", "{8 {1 0}}"},
+		},
+		{
+			name: "bad", reason: "all reasons, in the order of the fields", json: "[\n{\"item_id\":99,\"quantity\":-1,\"store_id\":\"*\"},\n{\"item_id\":1,\"quantity\":1,\"store_id\":1,\"store_id\":2},\n{\"store_id\":1,\"item_id\":2,\"quantity\":3}]",
 			csv:  "quantity,item_id,store_id\n-1,99,*\n1,1\n3,2,1",
-			want: []string{"{1 {2 3}}"}, exceptions: "file:2: stock dropped: store_id: malformed; item_id: unknown item; quantity: negative\nfile:3: stock dropped: %s\n"},
+			want: []string{"{1 {2 3}}"}, exceptions: "file:2: stock dropped: store_id: malformed; item_id: unknown item; quantity: negative\nfile:3: stock dropped: %s\n",
+		},
 	} {
 		for name, read := range map[string]struct {
 			read   reader[source.StoreStock]

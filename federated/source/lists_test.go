@@ -70,24 +70,41 @@ func TestLists(t *testing.T) {
 		return "[\n{\"list_id\":\"a\",\n\"list_items\":[\n" + items + "\n]," + stores + ",\n" + good + "]"
 	}
 	checkRows(t, source.Lists, []row{
-		{name: "sample form", reason: "ids are numbers there, and texts elsewhere", text: `[{"list_items":[{"category":"c","item":"i","item_id":1,"quantity":2},{"item_id":"x y","quantity":1}],` + stores + "]",
-			records: []string{`hash-1 "" [7 8] 1×2 x y×1`}},
-		{name: "all fields", reason: "offsets are kept", text: `[{"date":"2017-01-28T14:06:53.25-0500","membership_number":856,"list_id":-3,` + stores[:len(stores)-1] + `,"list_items":[{"quantity":1,"item_id":0}]}]`,
-			records: []string{`-3 "856" [7 8] 0×1 2017-01-28T14:06:53.25-05:00`}},
-		{name: "a day", reason: "a date alone is midnight UTC", text: `[{"date":"2024-02-29","list_id":1,"list_items":[{"quantity":1,"item_id":1}],` + stores + `]`,
-			records: []string{`1 "" [7 8] 1×1 2024-02-29T00:00:00Z`}},
-		{name: "repeated item", reason: "repeated items add up later", text: one(`{"item_id":1,"quantity":2},{"item_id":1,"quantity":3}`),
-			records: []string{`a "" [7 8] 1×2 1×3`, isGood}},
-		{name: "one and three preferences", reason: "the bounds decide, not the source", text: `[{"list_id":1,"list_items":[{"item_id":1,"quantity":2}],"store_location_preferences":["A","B","A","C"]}]`,
-			records: []string{`1 "" [A B C] 1×2`}},
-		{name: "unknown field", reason: "what is not read may be anything that is JSON", text: `[{"x":{"y":[1,{"z":null}]},"list_id":1,"list_items":[{"item_id":1,"quantity":2,"more":[true]}],` + stores + `]`,
-			records: []string{`1 "" [7 8] 1×2`}},
-		{name: "escapes", reason: "names and texts may be escaped", text: `[{"list\u005fid":"\ud83d\ude00\u00e9\n\u00e9","list_items":[{"item_id":"a\/b","quantity":2}],` + stores + ",{\"list_id\":\"\\u00e9\",\"list_items\":[{\"item_id\":\"a\\/b\",\"quantity\":2}]," + stores + `]`,
-			records: []string{`é "" [7 8] a/b×2`}, exceptions: []string{`1: list dropped: list_id: malformed`}},
-		{name: "no member", reason: "an empty member is nobody, as in sales", text: `[{"membership_number":"","list_id":1,"list_items":[{"item_id":1,"quantity":2}],` + stores + `]`,
-			records: []string{`1 "" [7 8] 1×2`}},
+		{
+			name: "sample form", reason: "ids are numbers there, and texts elsewhere", text: `[{"list_items":[{"category":"c","item":"i","item_id":1,"quantity":2},{"item_id":"x y","quantity":1}],` + stores + "]",
+			records: []string{`hash-1 "" [7 8] 1×2 x y×1`},
+		},
+		{
+			name: "all fields", reason: "offsets are kept", text: `[{"date":"2017-01-28T14:06:53.25-0500","membership_number":856,"list_id":-3,` + stores[:len(stores)-1] + `,"list_items":[{"quantity":1,"item_id":0}]}]`,
+			records: []string{`-3 "856" [7 8] 0×1 2017-01-28T14:06:53.25-05:00`},
+		},
+		{
+			name: "a day", reason: "a date alone is midnight UTC", text: `[{"date":"2024-02-29","list_id":1,"list_items":[{"quantity":1,"item_id":1}],` + stores + `]`,
+			records: []string{`1 "" [7 8] 1×1 2024-02-29T00:00:00Z`},
+		},
+		{
+			name: "repeated item", reason: "repeated items add up later", text: one(`{"item_id":1,"quantity":2},{"item_id":1,"quantity":3}`),
+			records: []string{`a "" [7 8] 1×2 1×3`, isGood},
+		},
+		{
+			name: "one and three preferences", reason: "the bounds decide, not the source", text: `[{"list_id":1,"list_items":[{"item_id":1,"quantity":2}],"store_location_preferences":["A","B","A","C"]}]`,
+			records: []string{`1 "" [A B C] 1×2`},
+		},
+		{
+			name: "unknown field", reason: "what is not read may be anything that is JSON", text: `[{"x":{"y":[1,{"z":null}]},"list_id":1,"list_items":[{"item_id":1,"quantity":2,"more":[true]}],` + stores + `]`,
+			records: []string{`1 "" [7 8] 1×2`},
+		},
+		{
+			name: "escapes", reason: "names and texts may be escaped", text: `[{"list\u005fid":"\ud83d\ude00\u00e9\n\u00e9","list_items":[{"item_id":"a\/b","quantity":2}],` + stores + ",{\"list_id\":\"\\u00e9\",\"list_items\":[{\"item_id\":\"a\\/b\",\"quantity\":2}]," + stores + `]`,
+			records: []string{`é "" [7 8] a/b×2`}, exceptions: []string{`1: list dropped: list_id: malformed`},
+		},
+		{
+			name: "no member", reason: "an empty member is nobody, as in sales", text: `[{"membership_number":"","list_id":1,"list_items":[{"item_id":1,"quantity":2}],` + stores + `]`,
+			records: []string{`1 "" [7 8] 1×2`},
+		},
 
-		{name: "bad quantities", reason: "each bad line drops itself", text: one(`{"item_id":1,"quantity":0},` + "\n" + `{"item_id":1,"quantity":-1},{"item_id":1,"quantity":"3"},{"item_id":1,"quantity":2.0},{"item_id":1,"quantity":1e400},{"item_id":1,"quantity":NaN},{"item_id":1,"quantity":-Infinity},{"item_id":1,"quantity":9223372036854775808},{"item_id":1,"quantity":null},{"item_id":1},{"item_id":1,"quantity":[]},{"item_id":5,"quantity":9223372036854775807}`),
+		{
+			name: "bad quantities", reason: "each bad line drops itself", text: one(`{"item_id":1,"quantity":0},` + "\n" + `{"item_id":1,"quantity":-1},{"item_id":1,"quantity":"3"},{"item_id":1,"quantity":2.0},{"item_id":1,"quantity":1e400},{"item_id":1,"quantity":NaN},{"item_id":1,"quantity":-Infinity},{"item_id":1,"quantity":9223372036854775808},{"item_id":1,"quantity":null},{"item_id":1},{"item_id":1,"quantity":[]},{"item_id":5,"quantity":9223372036854775807}`),
 			records: []string{`a "" [7 8] 5×9223372036854775807`, isGood},
 			exceptions: []string{
 				"4: list line dropped: list_items[0].quantity: zero",
@@ -101,8 +118,10 @@ func TestLists(t *testing.T) {
 				"5: list line dropped: list_items[8].quantity: wrong type",
 				"5: list line dropped: list_items[9].quantity: missing",
 				"5: list line dropped: list_items[10].quantity: wrong type",
-			}},
-		{name: "bad items", reason: "all reasons of a line in one exception", text: one(`{"item_id":99,"quantity":0},{"item_id":"unknown","quantity":1},{"item_id":1.5,"quantity":1},{"quantity":1},{},{"item_id":"","quantity":1},{"item_id":" 1","quantity":1},{"item_id":"\u0007","quantity":1},{"item_id":"1","quantity":1,"item_id":"1"},7,[],"s",{"item_id":3,"quantity":1}`),
+			},
+		},
+		{
+			name: "bad items", reason: "all reasons of a line in one exception", text: one(`{"item_id":99,"quantity":0},{"item_id":"unknown","quantity":1},{"item_id":1.5,"quantity":1},{"quantity":1},{},{"item_id":"","quantity":1},{"item_id":" 1","quantity":1},{"item_id":"\u0007","quantity":1},{"item_id":"1","quantity":1,"item_id":"1"},7,[],"s",{"item_id":3,"quantity":1}`),
 			records: []string{`a "" [7 8] 3×1`, isGood},
 			exceptions: []string{
 				"4: list line dropped: list_items[0].item_id: unknown item; list_items[0].quantity: zero",
@@ -117,8 +136,10 @@ func TestLists(t *testing.T) {
 				"4: list line dropped: list_items[9]: wrong type",
 				"4: list line dropped: list_items[10]: wrong type",
 				"4: list line dropped: list_items[11]: wrong type",
-			}},
-		{name: "broken lines", reason: "a line that is not JSON spoils itself only", text: one(`{"item_id" 1},{"item_id":1,"quantity":},{"item_id":1 "quantity":2},` + "{\"item_id\":\"1,\n\"quantity\":2}" + `,{"item_id":1,"quantity":2,},,{"item_id":1,"quantity":1,"item":nul},{"item_id":1,"quantity":1,"x":+1},{"item_id":3,"quantity":1}`),
+			},
+		},
+		{
+			name: "broken lines", reason: "a line that is not JSON spoils itself only", text: one(`{"item_id" 1},{"item_id":1,"quantity":},{"item_id":1 "quantity":2},` + "{\"item_id\":\"1,\n\"quantity\":2}" + `,{"item_id":1,"quantity":2,},,{"item_id":1,"quantity":1,"item":nul},{"item_id":1,"quantity":1,"x":+1},{"item_id":3,"quantity":1}`),
 			records: []string{`a "" [7 8] 3×1`, isGood},
 			exceptions: []string{
 				"4: list line dropped: list_items[0]: not JSON",
@@ -129,17 +150,20 @@ func TestLists(t *testing.T) {
 				"5: list line dropped: list_items[5]: not JSON",
 				"5: list line dropped: list_items[6].item: not JSON",
 				"5: list line dropped: list_items[7]: not JSON",
-			}},
-		{name: "bad heads", reason: "a bad head drops the list, with all its reasons", text: "[" + strings.Join([]string{
-			`{"list_id":null,"membership_number":" 1","date":"2017-02-29","list_items":[],"store_location_preferences":[]}`,
-			`{}`,
-			`{"list_id":1,"list_items":3,"store_location_preferences":3}`,
-			`{"list_id":1,"list_items":[{"item_id":1,"quantity":0}],"store_location_preferences":[1,"a b","*",null,2.5,""]}`,
-			`{"list_id":1,"list_items":[{"item_id":99,"quantity":1}],` + stores,
-			`{"list_id":1,"list_id":1,"list_items":[{"item_id":1,"quantity":1}],"list_items":[],` + stores,
-			`{"list_id":1,"membership_number":null,"date":3,"list_items":[{"item_id":1,"quantity":1}],` + stores,
-			`{"list_id":1,"date":"0001-01-01","list_items":[{"item_id":1,"quantity":1}],` + stores,
-			`null`, `NaN`, `[]`, good}, ",\n") + "]",
+			},
+		},
+		{
+			name: "bad heads", reason: "a bad head drops the list, with all its reasons", text: "[" + strings.Join([]string{
+				`{"list_id":null,"membership_number":" 1","date":"2017-02-29","list_items":[],"store_location_preferences":[]}`,
+				`{}`,
+				`{"list_id":1,"list_items":3,"store_location_preferences":3}`,
+				`{"list_id":1,"list_items":[{"item_id":1,"quantity":0}],"store_location_preferences":[1,"a b","*",null,2.5,""]}`,
+				`{"list_id":1,"list_items":[{"item_id":99,"quantity":1}],` + stores,
+				`{"list_id":1,"list_id":1,"list_items":[{"item_id":1,"quantity":1}],"list_items":[],` + stores,
+				`{"list_id":1,"membership_number":null,"date":3,"list_items":[{"item_id":1,"quantity":1}],` + stores,
+				`{"list_id":1,"date":"0001-01-01","list_items":[{"item_id":1,"quantity":1}],` + stores,
+				`null`, `NaN`, `[]`, good,
+			}, ",\n") + "]",
 			records: []string{isGood},
 			exceptions: []string{
 				"1: list dropped: store_location_preferences: empty; list_id: wrong type; membership_number: malformed; date: malformed; list_items: empty",
@@ -155,10 +179,12 @@ func TestLists(t *testing.T) {
 				"9: list dropped: wrong type",
 				"10: list dropped: not JSON",
 				"11: list dropped: wrong type",
-			}},
-		{name: "lost brackets", reason: "what follows is not lost with it", text: "[\n{\"list_id\":1,\"list_items\":[{\"item_id\":1,\"quantity\":1]," + stores + ",\n" +
-			`{"list_id":2,"list_items":[{"item_id":1,"quantity":1}],` + stores[:len(stores)-1] + ",\n" + good + ",\n" +
-			`{"list_id":3,"list_items":[{"item_id":1,"quantity":1}},{"item_id":2,"quantity":1}],` + stores + ",\n" + good + "]",
+			},
+		},
+		{
+			name: "lost brackets", reason: "what follows is not lost with it", text: "[\n{\"list_id\":1,\"list_items\":[{\"item_id\":1,\"quantity\":1]," + stores + ",\n" +
+				`{"list_id":2,"list_items":[{"item_id":1,"quantity":1}],` + stores[:len(stores)-1] + ",\n" + good + ",\n" +
+				`{"list_id":3,"list_items":[{"item_id":1,"quantity":1}},{"item_id":2,"quantity":1}],` + stores + ",\n" + good + "]",
 			records: []string{isGood, isGood},
 			exceptions: []string{
 				"2: list line dropped: list_items[0]: not JSON",
@@ -168,22 +194,35 @@ func TestLists(t *testing.T) {
 				"5: list dropped: list_items: missing; store_location_preferences: missing",
 				"5: list dropped: not JSON",
 				"5: list dropped: not JSON",
-			}},
-		{name: "commas", reason: "an element that is not there is an exception", text: "[" + good + ",\n," + good + ",\n]",
-			records: []string{isGood, isGood}, exceptions: []string{"2: list dropped: not JSON", "3: list dropped: not JSON"}},
-		{name: "cut in a list", reason: "the exception is at the last line", text: "[\n" + good + ",\n{\"list_id\":\n",
-			records: []string{isGood}, exceptions: []string{"3: rest of file dropped: cut off"}},
-		{name: "cut between lists", reason: "the array does not end", text: "[\n" + good + ",",
-			records: []string{isGood}, exceptions: []string{"2: rest of file dropped: cut off"}},
+			},
+		},
+		{
+			name: "commas", reason: "an element that is not there is an exception", text: "[" + good + ",\n," + good + ",\n]",
+			records: []string{isGood, isGood}, exceptions: []string{"2: list dropped: not JSON", "3: list dropped: not JSON"},
+		},
+		{
+			name: "cut in a list", reason: "the exception is at the last line", text: "[\n" + good + ",\n{\"list_id\":\n",
+			records: []string{isGood}, exceptions: []string{"3: rest of file dropped: cut off"},
+		},
+		{
+			name: "cut between lists", reason: "the array does not end", text: "[\n" + good + ",",
+			records: []string{isGood}, exceptions: []string{"2: rest of file dropped: cut off"},
+		},
 		{name: "no file", reason: "an empty file is a cut one", exceptions: []string{"1: rest of file dropped: cut off"}},
 		{name: "no lists", reason: "an empty array is fine", text: "\ufeff [ ]\r\n"},
 		{name: "object", reason: "the file must be an array", text: "\n" + good, exceptions: []string{"2: rest of file dropped: wrong type"}},
-		{name: "text after the array", reason: "it is not lost silently", text: "[" + good + "]\nx", records: []string{isGood},
-			exceptions: []string{"2: list dropped: not JSON", "2: rest of file dropped: cut off"}},
-		{name: "deep", reason: "nesting is bounded", text: `[{"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}," + good + "]",
-			records: []string{isGood}, exceptions: []string{"1: list dropped: not JSON"}},
-		{name: "very deep", reason: "so is what the splitter remembers", text: `[{"x":` + strings.Repeat("[{", 5000) + strings.Repeat("}]", 5000) + "}," + good + "]",
-			records: []string{isGood}, exceptions: []string{"1: list dropped: not JSON"}},
+		{
+			name: "text after the array", reason: "it is not lost silently", text: "[" + good + "]\nx", records: []string{isGood},
+			exceptions: []string{"2: list dropped: not JSON", "2: rest of file dropped: cut off"},
+		},
+		{
+			name: "deep", reason: "nesting is bounded", text: `[{"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}," + good + "]",
+			records: []string{isGood}, exceptions: []string{"1: list dropped: not JSON"},
+		},
+		{
+			name: "very deep", reason: "so is what the splitter remembers", text: `[{"x":` + strings.Repeat("[{", 5000) + strings.Repeat("}]", 5000) + "}," + good + "]",
+			records: []string{isGood}, exceptions: []string{"1: list dropped: not JSON"},
+		},
 	})
 }
 
