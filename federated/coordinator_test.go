@@ -3,9 +3,11 @@ package federated
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +22,13 @@ import (
 )
 
 // glog, which Google's library logs with, starts a goroutine that never ends.
+// LARDER_FULL asks for two hundred times as many worlds of every property.
 func TestMain(m *testing.M) {
+	if os.Getenv("LARDER_FULL") != "" {
+		if err := flag.Set("rapid.checks", "20000"); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
