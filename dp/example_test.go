@@ -106,5 +106,5 @@ func ExampleMemoryLedger() {
 	// Output:
 	// true
 	// release
-	// charge budget of unit member in epoch "2026-w01": asked for ε=0.75 δ=0, left ε=0.25 δ=1e-06: ask for no more than what is left, or open a new dataset epoch
+	// charge budget of unit member in epoch "2026-w01": asked for ε=0.75 δ=0, left ε=0.25 δ=1e-06: ask for no more than what is left, or wait for the next epoch's data
 }

@@ -12,7 +12,8 @@ import (
 	"sync"
 )
 
-// Budget is an amount of privacy loss: an allowance, or what was spent.
+// Budget is an amount of privacy loss: an allowance, or what was spent. Zero is
+// legal and allows nothing.
 type Budget struct {
 	Epsilon float64 `json:"epsilon"`
 	Delta   float64 `json:"delta"`
@@ -74,7 +75,7 @@ type BudgetError struct {
 }
 
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("charge budget of unit %s in epoch %q: asked for ε=%g δ=%g, left ε=%g δ=%g: ask for no more than what is left, or open a new dataset epoch",
+	return fmt.Sprintf("charge budget of unit %s in epoch %q: asked for ε=%g δ=%g, left ε=%g δ=%g: ask for no more than what is left, or wait for the next epoch's data",
 		e.Unit, e.Epoch, e.Asked.Epsilon, e.Asked.Delta, e.Left.Epsilon, e.Left.Delta)
 }
 
@@ -85,7 +86,7 @@ func (e *BudgetError) Error() string {
 type UnitError struct{ Epoch, Unit, Asked string }
 
 func (e *UnitError) Error() string {
-	return fmt.Sprintf("charge epoch %q: its charges protect unit %s, this one unit %s: ask in unit %s",
+	return fmt.Sprintf("epoch %q is charged in unit %s, so unit %s is refused: ask in unit %s",
 		e.Epoch, e.Unit, e.Asked, e.Unit)
 }
 

@@ -38,11 +38,18 @@ type Coordinator struct {
 
 // NewCoordinator checks c and returns a coordinator.
 func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
-	if c.Transport == nil || c.Ledger == nil {
-		return nil, errors.New("make coordinator: give a Transport and a Ledger")
+	var errs []error
+	if c.Transport == nil {
+		errs = append(errs, errors.New("Transport is missing: InProcess is one"))
+	}
+	if c.Ledger == nil {
+		errs = append(errs, errors.New("Ledger is missing: dp.NewMemoryLedger makes one"))
 	}
 	if c.Deadline < 0 {
-		return nil, errors.New("make coordinator: Deadline must not be negative")
+		errs = append(errs, errors.New("Deadline must not be negative"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("make coordinator: %w", err)
 	}
 	if c.Deadline == 0 {
 		c.Deadline = time.Minute
@@ -63,7 +70,8 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 // stays spent and no other is drawn.
 var ErrInterrupted = errors.New("the charge of this round is reserved and no release is stored: unless another coordinator is still at it, the charge is spent: ask again as a new round")
 
-// A QuorumError says that too few nodes answered. The coordinator's ledger was
+// A QuorumError says that too few nodes answered; why one did not is in its own
+// log (NodeConfig.Log). The coordinator's ledger was
 // not charged; a node's own was, and answers the same coordinator again for
 // nothing.
 type QuorumError struct {
@@ -73,7 +81,7 @@ type QuorumError struct {
 
 // Error says how many answered and why the first of the others did not.
 func (e *QuorumError) Error() string {
-	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: the coordinator charged nothing: ask the same again when more are up",
+	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: the coordinator charged nothing: ask the same again when more are up; the log of a node says why it did not",
 		e.Coverage.Answered, e.Coverage.Asked, e.Need)
 	if len(e.Coverage.Absent) > 0 {
 		s += fmt.Sprintf(" (%s: %s)", e.Coverage.Absent[0].Node, e.Coverage.Absent[0].Reason)
@@ -90,6 +98,9 @@ func (e *QuorumError) Error() string {
 func (c *Coordinator) Run(ctx context.Context, q Query) (*Release, error) {
 	if q.query == nil {
 		return nil, fmt.Errorf("run round: %w", errZeroQuery)
+	}
+	if c.running == nil {
+		return nil, errors.New("run round: the coordinator is the zero one: make it with NewCoordinator")
 	}
 	rel, err := c.alone(ctx, q)
 	if err != nil {

@@ -328,7 +328,7 @@ func TestBelowQuorumChargesNothing(t *testing.T) {
 	_, err := c.Run(context.Background(), q)
 	var below *QuorumError
 	require.ErrorAs(t, err, &below)
-	require.Equal(t, Coverage{Asked: 3, Answered: 2, Absent: []Absence{{"c", "no answer in time"}}}, below.Coverage)
+	require.Equal(t, Coverage{Asked: 3, Answered: 2, Absent: []Absence{{"c", "no answer"}}}, below.Coverage)
 	require.Equal(t, 1.0, must(ledger.Left(context.Background(), "e", "list"))(t).Epsilon)
 }
 
@@ -444,10 +444,11 @@ func TestPolicy(t *testing.T) {
 		"roster":        {Epoch: "e", ID: "z"},
 		"functions":     {Epoch: "e", ID: "a"},
 		"pseudonym key": {Epoch: "e", ID: "a"},
+		"memberships":   {Epoch: "e", ID: "a", Pseudonym: testPseudonym},
 	} {
 		question := question
 		make := NetDemand
-		if rule == "pseudonym key" {
+		if rule == "pseudonym key" || rule == "memberships" {
 			question.Unit = UnitMember
 		}
 		if rule == "functions" {

@@ -34,13 +34,14 @@ func shortages(ctx context.Context, stores []federated.NodeID, catalog []string,
 			cells++
 		}
 	}
-	keys, err := pseudonym.Generate()
+	keys, err := pseudonym.Generate() // once for the chain: Export, and Parse at every store
 	if err != nil {
 		return err
 	}
 	q, err := federated.NetDemand(federated.Question{
 		Stores: stores, Partitions: catalog, Unit: federated.UnitList,
 		Trust: federated.TrustedCoordinator, Epoch: epoch, Window: week,
+		// One list counts at most 20 items, 4 pieces of each, 40 in all, at 2 stores.
 		Bounds:  dp.Bounds{L0: 20, LInf: 4, L1: 40, MaxNodes: 2},
 		Privacy: dp.Params{Epsilon: 1, Delta: 1e-6, Mechanism: dp.Auto},
 		Quorum:  2,

@@ -16,7 +16,9 @@ import (
 func InProcess(nodes ...*Node) Transport {
 	t := inProcess{}
 	for _, n := range nodes {
-		t[n.c.ID] = n
+		if n != nil { // a nil one drops out
+			t[n.c.ID] = n
+		}
 	}
 	return t
 }

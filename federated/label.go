@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/larder-dp/larder/dp"
 )
@@ -162,13 +163,26 @@ var unitWords = map[Unit]string{
 	UnitSale:         "sale, the whole basket",
 }
 
+func bound(t time.Time) string {
+	if t.IsZero() {
+		return "any time"
+	}
+	return t.Format(time.RFC3339)
+}
+
 // String says the label in plain words, a line a fact.
 func (l Label) String() string {
+	if l.Query == "" {
+		return "no release"
+	}
 	var b strings.Builder
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	line("question    %s from %s, round %d of epoch %s, digest %s", l.Query, l.Kind, l.Round, l.Epoch, l.Digest)
-	line("protects    %s", l.Relation)
-	line("guarantee   (ε = %g, δ = %g)-differential privacy, charged to that unit's budget", l.Cost.Epsilon, l.Cost.Delta)
+	if w := l.Window; w != (Window{}) {
+		line("window      %s to before %s", bound(w.From), bound(w.To))
+	}
+	line("protects    one %s", strings.TrimPrefix(l.Relation, "add or remove one "))
+	line("guarantee   (ε = %g, δ = %g)-differential privacy when one is added or removed", l.Cost.Epsilon, l.Cost.Delta)
 	for _, r := range l.Reach {
 		line("            a member seen at %d stores: ε = %.4g, δ = %.4g", r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
 	}
@@ -180,11 +194,17 @@ func (l Label) String() string {
 	if l.Totals != nil {
 		line("totals      sums of released cells, no further cost: standard deviation %.4g, %.4g %% within ±%d", l.Totals.StdDev, 100*l.Totals.Coverage, l.Totals.Half)
 	}
-	if l.InventoryRows > 0 {
-		line("inventory   un-noised, declared independent of what is protected, at %d of %d; the others carry demand only", l.InventoryTold, l.InventoryRows)
+	if l.InventoryTold > 0 {
+		line("inventory   un-noised, as its owners declare, at %d of %d stores or chains", l.InventoryTold, l.InventoryRows)
+	}
+	if l.InventoryTold < l.InventoryRows {
+		line("inventory   not told at %d of %d: demand only", l.InventoryRows-l.InventoryTold, l.InventoryRows)
 	}
 	line("trust       %s: it saw each node's exact bounded sums", strings.ReplaceAll(string(l.Trust), "_", " "))
 	line("coverage    %d of %d nodes", l.Coverage.Answered, l.Coverage.Asked)
+	for _, a := range l.Coverage.Absent {
+		line("            without %s: %s", a.Node, a.Reason)
+	}
 	line("ledger      %s", l.LedgerHead)
 	return b.String()
 }

@@ -179,7 +179,7 @@ func TestReportLengthIsTheSameForAnyRecords(t *testing.T) {
 		q := must(kind.make(question))(t)
 		var log bytes.Buffer
 		full := canaryNode(t, q, &log, false, nil)
-		empty := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: AllowQueries(q), Pseudonym: testPseudonym}))(t)
+		empty := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: AllowQueries(q), Pseudonym: testPseudonym, Memberships: slice(nil)}))(t)
 		a := must(full.Answer(context.Background(), ask{q: q}.encode()))(t)
 		b := must(empty.Answer(context.Background(), ask{q: q}.encode()))(t)
 		require.Equal(t, len(a), len(b))

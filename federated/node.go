@@ -23,14 +23,19 @@ type NodeConfig struct {
 	// query of another epoch is refused, so that nobody opens a fresh budget for
 	// the same records by naming them anew.
 	Epoch string
-	// Lists, Sales and Memberships are the members' records. A node without
-	// records of a kind answers zeros.
-	Lists, Sales, Memberships Records
+	// Lists and Sales are the members' records. A node without records of a kind
+	// answers zeros.
+	Lists, Sales Records
+	// Memberships are the rows of the membership service, an empty sequence if
+	// none is of this store. Required for UnitMember, which needs to know who is
+	// at home here, and for counting registered members.
+	Memberships Records
 	// Inventory is the store's own, from Independent, Counted or Perpetual. The
 	// zero value is none.
 	Inventory Inventory
 	// Pseudonym turns a member's id into a pseudonym, the same for the same
-	// member within an epoch and scope; pseudonym.Keys.Scope returns one.
+	// member within an epoch and scope, at every store; pseudonym.Keys.Scope
+	// returns one, for the same epoch.
 	// Required where records name members. An error means that the id is
 	// malformed; NewNode tries "0", which must not be.
 	Pseudonym func(member string) ([16]byte, error)
@@ -48,8 +53,9 @@ type NodeConfig struct {
 	Ledger dp.Ledger
 	// Functions are the custom queries that this node can answer.
 	Functions []Function
-	// Log, if not nil, is told what only this node's operator may know, such
-	// as why its records cannot be read.
+	// Log is told what only this node's operator may know, such as why its
+	// records cannot be read: all that the coordinator sees is that the node did
+	// not answer. nil means slog.Default.
 	Log *slog.Logger
 }
 
@@ -100,11 +106,21 @@ func (c NodeConfig) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Spri
 
 // NewNode checks c and returns a node.
 func NewNode(c NodeConfig) (*Node, error) {
+	var errs []error
 	if !c.ID.valid() {
-		return nil, errors.New("make node: ID must be 1 to 64 printable ASCII characters without space, comma and *")
+		errs = append(errs, errors.New("ID must be 1 to 64 printable ASCII characters without space, comma and *"))
 	}
 	if !printable(c.Epoch, 128) {
-		return nil, fmt.Errorf("make node %s: Epoch must be 1 to 128 printable ASCII characters: name the dataset epoch of its records", c.ID)
+		errs = append(errs, errors.New("Epoch must be 1 to 128 printable ASCII characters: name the dataset epoch of its records"))
+	}
+	if c.Memberships != nil && c.Pseudonym == nil {
+		errs = append(errs, errors.New("Memberships name members: give a Pseudonym"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("make node: %w", err)
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	n := &Node{c: c, functions: map[string]Function{}}
 	for _, f := range append([]Function{netDemand, memberCount}, c.Functions...) {
@@ -166,7 +182,7 @@ func (n *Node) answer(ctx context.Context, a ask) ([]byte, error) {
 		body, err = n.report(ctx, a)
 	}
 	if err != nil {
-		if n.c.Log != nil && ctx.Err() == nil {
+		if ctx.Err() == nil {
 			n.c.Log.Error("cannot answer", "node", string(n.c.ID), "query", q.Name(), "error", err)
 		}
 		return nil, fmt.Errorf("answer: %w", err)
@@ -222,6 +238,9 @@ func (n *Node) check(q Query) *refusal {
 	}
 	if n.c.Pseudonym == nil && (q.q.Unit == UnitMember || q.q.Unit == UnitMemberAtNode) {
 		return &refusal{n.c.ID, "pseudonym key", "unit " + string(q.q.Unit), "units without members: it has no key"}
+	}
+	if n.c.Memberships == nil && (q.q.Unit == UnitMember || q.q.From == Memberships) {
+		return &refusal{n.c.ID, "memberships", "unit " + string(q.q.Unit), "other units: it has no Memberships, so it knows no home stores"}
 	}
 	return nil
 }
@@ -345,7 +364,7 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 	}
 	panics, record := 0, Record{} // one record, for no allocation each
 	defer func() {
-		if panics > 0 && n.c.Log != nil {
+		if panics > 0 {
 			n.c.Log.Error("records were cut short: a function or Pseudonym panicked", "node", string(n.c.ID), "kind", string(k), "records", panics)
 		}
 	}()

@@ -3,6 +3,7 @@ package federated
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/larder-dp/larder/dp"
 )
@@ -53,10 +54,14 @@ func (p Policy) check(node NodeID, q Query) *refusal {
 			names = append(names, n)
 		}
 		slices.Sort(names)
-		return &refusal{
-			node, "allow list", fmt.Sprintf("%s, digest %s", name, q.digest),
-			fmt.Sprintf("%d digests of its own list, and within their limits the queries %v", len(p.Digests), names),
+		accepts := "nothing: its policy is empty"
+		if len(p.Digests) > 0 {
+			accepts = fmt.Sprintf("other questions, %d of them, by digest", len(p.Digests))
 		}
+		if len(names) > 0 {
+			accepts = fmt.Sprintf("within its limits %s", strings.Join(names, ", "))
+		}
+		return &refusal{node, "allow list", fmt.Sprintf("%s, digest %s", name, q.digest), accepts}
 	}
 	cost, unit := q.Cost(), q.q.Unit
 	switch {

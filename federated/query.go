@@ -388,7 +388,7 @@ func (q *query) check() error {
 	case q.q.Unit == "":
 		fail("Unit is missing: say what is protected")
 	case !slices.Contains(units, q.q.Unit):
-		fail("Unit is none of %v, which %s can protect", units, q.q.From)
+		fail("Unit %q is none of %v, which %s can protect", q.q.Unit, units, q.q.From)
 	case (q.q.Unit == UnitMemberAtNode || q.q.Unit == UnitSale) && q.q.Bounds.MaxNodes != 1:
 		fail("Bounds.MaxNodes must be 1 for unit %s: it lives at one node", q.q.Unit)
 	}
@@ -411,7 +411,7 @@ func (q *query) check() error {
 		}
 	}
 	if q.q.Quorum < 1 || q.q.Quorum > len(q.q.Stores) {
-		fail("Quorum must be from 1 to the number of stores")
+		fail("Quorum is %d: it must be from 1 to the number of stores, %d", q.q.Quorum, len(q.q.Stores))
 	}
 	if q.q.Round < 1 {
 		fail("Round must be at least 1")

@@ -49,14 +49,15 @@ type Cell struct {
 	// Low and High bound Value before the noise with the probability
 	// Confidence.
 	Low, High int64
-	// Answered of Asked nodes stand behind the cell.
+	// Answered of Asked nodes stand behind the cell: 1 of 1 behind a store's own.
 	Answered, Asked int
 }
 
 // Label returns what the numbers mean and what they cost.
 func (r *Release) Label() Label { return r.label }
 
-// Cells yields every released cell, in the order of stores and partitions.
+// Cells yields every released cell, in the order of stores and partitions. A
+// store that did not answer has none.
 func (r *Release) Cells() iter.Seq[Cell] {
 	return func(yield func(Cell) bool) {
 		n := int64(len(r.partitions))
@@ -84,7 +85,8 @@ func (r *Release) Cells() iter.Seq[Cell] {
 }
 
 // Totals yields the chain total of every partition: the sum of its released
-// cells, of the stores that answered. It costs nothing. A release of selected
+// cells, of the stores that answered (a member counted at two stores is in it
+// twice). It costs nothing. A release of selected
 // cells has none, as a sum of what was selected says nothing of the rest: ask
 // for Chain cells instead.
 func (r *Release) Totals() iter.Seq[Cell] {
@@ -124,9 +126,19 @@ func (c Cell) finish(stdDev float64, half int64) Cell {
 	return c
 }
 
+// String returns the label and the number of values.
+func (r *Release) String() string {
+	return fmt.Sprintf("%svalues      %d\n", r.label, len(r.values))
+}
+
 // MarshalJSON returns the stored bytes, the same every time. The package doc
 // has their format.
-func (r *Release) MarshalJSON() ([]byte, error) { return bytes.Clone(r.raw), nil }
+func (r *Release) MarshalJSON() ([]byte, error) {
+	if len(r.raw) == 0 {
+		return nil, errors.New("encode release: it is the zero Release: Coordinator.Run makes one")
+	}
+	return bytes.Clone(r.raw), nil
+}
 
 // UnmarshalJSON is ParseRelease.
 func (r *Release) UnmarshalJSON(b []byte) error {

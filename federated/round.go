@@ -134,7 +134,7 @@ func (r *round) tick(now time.Time) {
 	}
 	for _, s := range r.q.q.Stores {
 		if _, ok := r.absent[s]; !ok && r.reports[s] == nil {
-			r.absent[s] = Absence{s, "no answer in time"}
+			r.absent[s] = Absence{s, "no answer"}
 		}
 	}
 	r.state = belowQuorum

@@ -32,8 +32,8 @@ type Contribute func(r *Record, emit func(partition string, amount int64))
 // positive is a shortage. (The program that this grew from prints the opposite
 // sign, inventory − demand.) Partitions are the items; demand is what members'
 // lists or sales name, by q.From. Noise goes on demand; inventory is the
-// store's own and is subtracted in the release where a node declares it
-// Independent.
+// store's own and is subtracted in the release as its owner declares it
+// (Independent, Counted, Perpetual).
 func NetDemand(q Question) (Query, error) {
 	if q.From == "" {
 		q.From = Lists
@@ -44,7 +44,8 @@ func NetDemand(q Question) (Query, error) {
 // MemberCount asks for the number of distinct members per store and segment.
 // Partitions are the segments, and Bounds.LInf must be 1: that is what makes a
 // member with many records count once. From Memberships (the default) it counts the
-// registered members; from Sales or Lists, those who were seen.
+// registered members; from Sales or Lists, those who were seen. A member of two
+// stores counts at both, so that chain totals count her twice.
 func MemberCount(q Question) (Query, error) {
 	if q.From == "" {
 		q.From = Memberships
