@@ -9,7 +9,14 @@
 //	err = n.Add(ctx, values, nil)              // noise on every value, in place
 //	h, c, err := n.Interval(1, 0.95)           // the error bar of a value
 //
-// A key set that depends on the data first passes a Selection, which is charged
+// What many uses lose together is for an Accountant to say, far below the sum of
+// their ε, with a bound from either side:
+//
+//	a, err := dp.Compose(dp.Event{Mechanism: dp.Laplace, Scale: 10, Sensitivity: 1, Count: 52})
+//	b, err := a.Epsilon(1e-6)                  // b.Lo ≤ ε ≤ b.Hi, and b.Proof how
+//
+// SmallestScale inverts it; a Filter holds a budget over events chosen along the
+// way. A key set that depends on the data first passes a Selection, which is charged
 // too. The value of Bounds that clips a unit's contributions (Bounds.Clip) is the
 // value that the noise is scaled to; nobody passes a sensitivity by hand.
 //

@@ -1,0 +1,428 @@
+package dp
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/cmplx"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/dsp/fourier"
+	"pgregory.net/rapid"
+)
+
+// drawEvent draws one event of every kind that composes, with a loss per use small enough for
+// many uses.
+func drawEvent(t *rapid.T, label string) Event {
+	e := Event{Count: rapid.Int64Range(1, 40).Draw(t, label+" count")}
+	scale := math.Exp(rapid.Float64Range(math.Log(3), math.Log(60)).Draw(t, label+" scale"))
+	e.Mechanism = rapid.SampledFrom([]Mechanism{
+		Laplace, DiscreteLaplace, Gaussian, DiscreteGaussian, Skellam, PureDP, ApproxDP, PartitionSelection, ZCDP,
+	}).Draw(t, label+" mechanism")
+	switch e.Mechanism {
+	case PureDP:
+		e.Epsilon = 1 / scale
+	case ApproxDP, PartitionSelection:
+		e.Epsilon, e.Delta = 1/scale, 1e-12
+	case ZCDP:
+		e.Rho = 1 / (scale * scale)
+	default:
+		e.Scale, e.Sensitivity = scale, float64(rapid.IntRange(1, 3).Draw(t, label+" sensitivity"))
+	}
+	return e
+}
+
+func epsilonOf(t require.TestingT, delta float64, events ...Event) Bracket {
+	a, err := Compose(events...)
+	require.NoError(t, err)
+	b, err := a.Epsilon(delta)
+	require.NoError(t, err)
+	return b
+}
+
+// checkLaw runs a property a few times: each one composes several times.
+func checkLaw(t *testing.T, property func(*rapid.T)) {
+	t.Helper()
+	n, most := 0, rounds(4)
+	rapid.Check(t, func(t *rapid.T) {
+		if n++; n > most {
+			return
+		}
+		property(t)
+	})
+}
+
+// TestLawNFold: n uses in one event are n events of one use; the order does not
+// matter. Both give the very same bits.
+func TestLawNFold(t *testing.T) {
+	checkLaw(t, func(t *rapid.T) {
+		x, y := drawEvent(t, "x"), drawEvent(t, "y")
+		x.Count = min(x.Count, 6)
+		delta := math.Exp(rapid.Float64Range(math.Log(1e-9), math.Log(1e-3)).Draw(t, "delta"))
+		want := epsilonOf(t, delta, x, y)
+		events := []Event{y}
+		one := x
+		one.Count = 1
+		for range x.Count {
+			events = append(events, one)
+		}
+		assert.Equal(t, want, epsilonOf(t, delta, events...))
+		assert.Equal(t, want, epsilonOf(t, delta, y, x))
+	})
+}
+
+// TestLawCountHonoured: more uses cost more, for every kind; and each kind's cost
+// falls as delta rises.
+func TestLawCountHonoured(t *testing.T) {
+	checkLaw(t, func(t *rapid.T) {
+		x := drawEvent(t, "x")
+		const delta = 1e-8
+		more := x
+		more.Count *= 4
+		a, b := epsilonOf(t, delta, x), epsilonOf(t, delta, more)
+		assert.Greater(t, b.Lo, a.Hi*1.2, "%+v", x)
+		c := epsilonOf(t, delta*10, x)
+		assert.LessOrEqual(t, c.Lo, a.Hi, "%+v", x)
+	})
+}
+
+// TestLawMonotone: one more event never costs less, in ε at δ, and in δ at ε.
+func TestLawMonotone(t *testing.T) {
+	checkLaw(t, func(t *rapid.T) {
+		x, y := drawEvent(t, "x"), drawEvent(t, "y")
+		const delta = 1e-7
+		one, both := epsilonOf(t, delta, x), epsilonOf(t, delta, x, y)
+		if one.Proof.Tight {
+			assert.GreaterOrEqual(t, both.Hi, one.Lo)
+		}
+		a, err := Compose(x)
+		require.NoError(t, err)
+		near, err := a.Delta(one.Hi * 0.7)
+		require.NoError(t, err)
+		far, err := a.Delta(one.Hi * 0.8)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, near.Hi, far.Lo)
+		assert.LessOrEqual(t, near.Lo, near.Hi)
+	})
+}
+
+// TestLawInverse: δ(ε(δ)) is δ, as far as the brackets tell.
+func TestLawInverse(t *testing.T) {
+	checkLaw(t, func(t *rapid.T) {
+		x, y := drawEvent(t, "x"), drawEvent(t, "y")
+		delta := math.Exp(rapid.Float64Range(math.Log(1e-9), math.Log(1e-4)).Draw(t, "delta"))
+		a, err := Compose(x, y)
+		require.NoError(t, err)
+		b, err := a.Epsilon(delta)
+		require.NoError(t, err)
+		if b.Hi == 0 || !b.Proof.Tight {
+			return
+		}
+		atHi, err := a.Delta(b.Hi)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, atHi.Lo, delta*(1+1e-9), "at hi δ(ε) is at most δ")
+		atLo, err := a.Delta(b.Lo)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, atLo.Hi, delta*(1-1e-9), "at lo δ(ε) is at least δ")
+	})
+}
+
+func TestLawRenyiAddsUp(t *testing.T) {
+	checkLaw(t, func(t *rapid.T) {
+		x, y := drawEvent(t, "x"), drawEvent(t, "y")
+		if x.Delta > 0 || y.Delta > 0 {
+			return
+		}
+		order := 1 + math.Exp(rapid.Float64Range(-3, 4).Draw(t, "order"))
+		rdp := func(events ...Event) float64 {
+			a, err := Compose(events...)
+			require.NoError(t, err)
+			b, err := a.RDP(order)
+			require.NoError(t, err)
+			return b.Hi
+		}
+		assert.InEpsilon(t, rdp(x)+rdp(y), rdp(x, y), 1e-9)
+	})
+}
+
+func TestLawPureBoundsAll(t *testing.T) {
+	for _, c := range []struct {
+		event Event
+		sup   float64
+	}{
+		{Event{Mechanism: Laplace, Scale: 10, Sensitivity: 3, Count: 4}, 1.2},
+		{Event{Mechanism: DiscreteLaplace, Scale: 10, Sensitivity: 3, Count: 4}, 1.2},
+		{Event{Mechanism: Laplace, Scale: 10, L1: 3, Count: 4}, 1.2},
+		{Event{Mechanism: PureDP, Epsilon: 0.3, Count: 4}, 1.2},
+	} {
+		b := epsilonOf(t, 0, c.event)
+		assert.InEpsilon(t, c.sup, b.Hi, 1e-9, "%+v", c.event)
+		a, err := Compose(c.event)
+		require.NoError(t, err)
+		d, err := a.Delta(c.sup * (1 + 1e-9))
+		require.NoError(t, err)
+		assert.Zero(t, d.Hi)
+	}
+	for _, e := range []Event{
+		{Mechanism: Gaussian, Scale: 10, Sensitivity: 1, Count: 1},
+		{Mechanism: ApproxDP, Epsilon: 1, Delta: 1e-6, Count: 1},
+		{Mechanism: ZCDP, Rho: 1, Count: 1},
+	} {
+		assert.True(t, math.IsInf(epsilonOf(t, 0, e).Hi, 1), "%+v", e)
+	}
+	lost := Event{Mechanism: ApproxDP, Epsilon: 0.1, Delta: 1e-6, Count: 10}
+	b := epsilonOf(t, 9e-6, lost)
+	assert.True(t, math.IsInf(b.Lo, 1) && math.IsInf(b.Hi, 1), "δ below 1 − (1 − 1e-6)¹⁰")
+	text, err := json.Marshal(b)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"hi":null`)
+}
+
+// TestVectorsAreNotScalars: what a one-dimensional loss does not cover is charged by its
+// bound, and never below it.
+func TestVectorsAreNotScalars(t *testing.T) {
+	scalar := Event{Mechanism: DiscreteGaussian, Scale: 10, Sensitivity: 2, Count: 5}
+	vector := Event{Mechanism: DiscreteGaussian, Scale: 10, L2: 2, Count: 5}
+	zcdp := Event{Mechanism: ZCDP, Rho: 4.0 / 200, Count: 5}
+	s, v, z := epsilonOf(t, 1e-6, scalar), epsilonOf(t, 1e-6, vector), epsilonOf(t, 1e-6, zcdp)
+	assert.Less(t, s.Hi, v.Lo)
+	assert.InEpsilon(t, z.Hi, v.Hi, 1e-9)
+	assert.Equal(t, "renyi", v.Rule)
+	assert.False(t, v.Proof.Tight)
+
+	// With events of a known loss, the better of two rules.
+	big := Event{Mechanism: Laplace, Scale: 0.2, Sensitivity: 1, Count: 1}
+	small := Event{Mechanism: ZCDP, Rho: 1e-6, Count: 1}
+	b := epsilonOf(t, 1e-6, big, small)
+	assert.LessOrEqual(t, b.Hi, 5.1, "5 for the Laplace and a little for the other")
+	assert.Greater(t, b.Hi, epsilonOf(t, 1e-6, big).Lo)
+}
+
+func TestNoiseEvent(t *testing.T) {
+	s, err := Bounds{L0: 40, LInf: 4, L1: 20, MaxNodes: 1}.Sensitivity(Disjoint)
+	require.NoError(t, err)
+	for _, m := range []Mechanism{Laplace, DiscreteLaplace, Gaussian, DiscreteGaussian} {
+		n, err := Calibrate(Params{Epsilon: 1, Delta: 1e-6, Mechanism: m}, s)
+		require.NoError(t, err)
+		b := epsilonOf(t, 1e-6, n.Event())
+		assert.InEpsilon(t, 1, b.Hi, 1e-3, "%s: one use costs what Cost says", m)
+		assert.LessOrEqual(t, b.Hi, 1+1e-9, m)
+	}
+	require.Error(t, Noise{}.Event().Validate())
+}
+
+func TestEventRefuses(t *testing.T) {
+	ok := []Event{
+		{Mechanism: Laplace, Scale: 1, Sensitivity: 0.5, Count: 1},
+		{Mechanism: Skellam, Scale: 10, L1: 4, L2: 2, Count: 3},
+		{Mechanism: Renyi, Orders: []float64{2}, Divergences: []float64{0.1}, Count: 1},
+		{Mechanism: PartitionSelection, Epsilon: 1, Delta: 1e-9, Count: 1},
+	}
+	for _, e := range ok {
+		require.NoError(t, e.Validate())
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1} {
+			for i := range 7 {
+				f := e
+				field := []*float64{&f.Scale, &f.Sensitivity, &f.L1, &f.L2, &f.Epsilon, &f.Delta, &f.Rho}[i]
+				*field = bad
+				require.Error(t, f.Validate(), "field %d of %+v", i, f)
+				_, err := Compose(e, f)
+				require.Error(t, err)
+			}
+		}
+		for _, n := range []int64{0, -1, math.MinInt64, maxCount + 1} {
+			f := e
+			f.Count = n
+			require.Error(t, f.Validate())
+		}
+	}
+	for reason, e := range map[string]Event{
+		"no mechanism":       {Count: 1},
+		"auto is a wish":     {Mechanism: Auto, Scale: 1, Sensitivity: 1, Count: 1},
+		"no scale":           {Mechanism: Gaussian, Sensitivity: 1, Count: 1},
+		"no sensitivity":     {Mechanism: Gaussian, Scale: 1, Count: 1},
+		"scalar and vector":  {Mechanism: Gaussian, Scale: 1, Sensitivity: 1, L2: 1, Count: 1},
+		"wrong norm":         {Mechanism: Laplace, Scale: 1, L2: 1, Count: 1},
+		"half a step":        {Mechanism: DiscreteLaplace, Scale: 1, Sensitivity: 0.5, Count: 1},
+		"foreign field":      {Mechanism: PureDP, Epsilon: 1, Rho: 1, Count: 1},
+		"L1 missing":         {Mechanism: Skellam, Scale: 1, L2: 1, Count: 1},
+		"delta of one":       {Mechanism: ApproxDP, Epsilon: 1, Delta: 1, Count: 1},
+		"orders alone":       {Mechanism: Renyi, Orders: []float64{2}, Count: 1},
+		"order of one":       {Mechanism: Renyi, Orders: []float64{1}, Divergences: []float64{1}, Count: 1},
+		"foreign divergence": {Mechanism: ZCDP, Rho: 1, Orders: []float64{2}, Divergences: []float64{1}, Count: 1},
+	} {
+		require.Error(t, e.Validate(), reason)
+	}
+	a, err := Compose(ok[0])
+	require.NoError(t, err)
+	for _, x := range []float64{math.NaN(), math.Inf(1), -1} {
+		_, err = a.Epsilon(x)
+		require.Error(t, err)
+		_, err = a.Delta(x)
+		require.Error(t, err)
+		_, err = a.RDP(x)
+		require.Error(t, err)
+	}
+	_, err = Compose()
+	require.Error(t, err)
+}
+
+func TestSmallestScaleIsVerified(t *testing.T) {
+	for _, e := range []Event{
+		{Mechanism: Laplace, Sensitivity: 2, Count: 20},
+		{Mechanism: DiscreteLaplace, Sensitivity: 3, Count: 20},
+		{Mechanism: Gaussian, L2: 2, Count: 300},
+		{Mechanism: DiscreteGaussian, Sensitivity: 1, Count: 12},
+		{Mechanism: DiscreteGaussian, L2: 3, Count: 12},
+		{Mechanism: Skellam, Sensitivity: 2, Count: 4},
+		{Mechanism: Skellam, L1: 9, L2: 3, Count: 4},
+	} {
+		target := Budget{Epsilon: 1.5, Delta: 1e-7}
+		scale, proof, err := SmallestScale(e, target)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, proof.Hi, target.Delta, "%+v", e)
+		delta := func(scale float64) Bracket {
+			e.Scale = scale
+			a, err := Compose(e)
+			require.NoError(t, err)
+			b, err := a.Delta(target.Epsilon)
+			require.NoError(t, err)
+			return b
+		}
+		assert.LessOrEqual(t, delta(scale).Hi, target.Delta)
+		assert.Greater(t, delta(scale*0.999).Hi, target.Delta, "%+v: more noise than needed", e)
+	}
+	_, _, err := SmallestScale(Event{Mechanism: ZCDP, Rho: 1, Count: 1}, Budget{Epsilon: 1, Delta: 1e-6})
+	require.Error(t, err, "zCDP has no scale")
+	_, _, err = SmallestScale(Event{Mechanism: Gaussian, Sensitivity: 1, Count: 1}, Budget{Epsilon: 1})
+	require.Error(t, err, "no Gaussian has δ = 0")
+}
+
+// TestLowerAndUpperLaw: the two laws of a mechanism lie on both sides of it, use by use.
+func TestLowerAndUpperLaw(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := math.Exp(rapid.Float64Range(math.Log(1e-4), math.Log(0.3)).Draw(t, "h"))
+		var u use
+		var exact func(epsilon float64) (lo, hi float64)
+		switch rapid.IntRange(0, 3).Draw(t, "kind") {
+		case 0:
+			u = newUse(loss{kind: Laplace, a: rapid.Float64Range(h, 2).Draw(t, "a")}, 1)
+			exact = func(e float64) (float64, float64) { return laplaceDelta(u.a, e) }
+		case 1:
+			u = newUse(loss{kind: Gaussian, a: rapid.Float64Range(0.01, 2).Draw(t, "a")}, 1)
+			exact = func(e float64) (float64, float64) {
+				lo, hi := gaussianDelta(u.a, e)
+				return math.Exp(lo), math.Exp(hi)
+			}
+		case 2:
+			u = newUse(loss{DiscreteGaussian, rapid.Float64Range(0.4, 20).Draw(t, "a"), rapid.Int64Range(1, 4).Draw(t, "s")}, 1)
+			exact = u.tableDelta
+		case 3:
+			u = newUse(loss{Skellam, rapid.Float64Range(1, 200).Draw(t, "a"), rapid.Int64Range(1, 4).Draw(t, "s")}, 1)
+			exact = u.tableDelta
+		}
+		w := window{theta: 1, h: h}
+		low, high := u.term(w, 1e-22, false), u.term(w, 1e-22, true)
+		// δ(ε) of a law on a lattice, plainly.
+		delta := func(l lattice, epsilon float64) float64 {
+			sum := 0.0
+			for i, m := range l.w {
+				if x := l.at + float64(i)*h; x > epsilon {
+					sum += m * -math.Expm1(epsilon-x)
+				}
+			}
+			return sum
+		}
+		for _, m := range low.law.w {
+			if m < 0 {
+				t.Fatal("a negative mass")
+			}
+		}
+		epsilon := rapid.Float64Range(0, 3).Draw(t, "epsilon")
+		lo, hi := exact(epsilon)
+		if d := delta(low.law, epsilon); d > hi*(1+1e-9)+1e-14 {
+			t.Fatalf("%+v ε %g: the lower law has %.15g, the mechanism %.15g", u, epsilon, d, hi)
+		}
+		// What the window of the tilt leaves out is added where the law is folded.
+		lost := high.lost * math.Exp(u.curve(1)-epsilon) * peakWeight(1)
+		if d := delta(high.law, epsilon) + lost; d < lo*(1-1e-9)-1e-14 {
+			t.Fatalf("%+v ε %g: the upper law has %.15g, the mechanism %.15g", u, epsilon, d, lo)
+		}
+	})
+}
+
+// TestTransformError: the transform of masses that add up to 1 is off by less than the eta
+// of fold, entry by entry.
+func TestTransformError(t *testing.T) {
+	const n = 1 << 14
+	seq := make([]float64, n)
+	all := 0.0
+	for i := range seq {
+		seq[i] = math.Exp(-square(float64(i-n/2)/900)) * (1 + math.Sin(float64(i*i)))
+		all += seq[i]
+	}
+	for i := range seq {
+		seq[i] /= all
+	}
+	coeff := fourier.NewFFT(n).Coefficients(nil, seq)
+	eta := 8 * (math.Log2(n) + 1) * ulp
+	for k := 0; k <= n/2; k += 61 {
+		var re, im neumaier
+		for i, p := range seq {
+			sin, cos := math.Sincos(-2 * math.Pi * float64(i*k%n) / n)
+			re.add(p * cos)
+			im.add(p * sin)
+		}
+		require.LessOrEqual(t, cmplx.Abs(coeff[k]-complex(re.value(), im.value())), eta/8, "an eighth of it, at %d", k)
+	}
+}
+
+// TestTooManyUses: where no transform is long enough, the Rényi curve answers.
+func TestTooManyUses(t *testing.T) {
+	b := epsilonOf(t, 1e-6, Event{Mechanism: Laplace, Scale: 1e6, Sensitivity: 1, Count: 1 << 40})
+	assert.Equal(t, "renyi", b.Rule)
+	assert.False(t, b.Proof.Tight)
+	g := epsilonOf(t, 1e-6, Event{Mechanism: Gaussian, Scale: 1e6, Sensitivity: 1, Count: 1 << 40})
+	assert.Equal(t, "gaussian", g.Rule)
+	assert.InEpsilon(t, g.Hi, b.Hi, 0.1, "so many small losses add up to a normal one")
+}
+
+func BenchmarkAccountant(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		apart  bool
+		events []Event
+	}{
+		{"laplace1000", false, []Event{{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 1000}}},
+		{"gaussian1000pld", true, []Event{{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 1000}}},
+		{"hetero", false, []Event{
+			{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 30},
+			{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 12},
+			{Mechanism: DiscreteGaussian, Scale: 30, Sensitivity: 1, Count: 5},
+			{Mechanism: PureDP, Epsilon: 0.1, Count: 1},
+		}},
+	} {
+		for _, question := range []string{"epsilon", "delta"} {
+			b.Run(fmt.Sprintf("%s/%s", c.name, question), func(b *testing.B) {
+				epsilon := 0.0
+				for b.Loop() {
+					a, err := Compose(c.events...)
+					if err != nil {
+						b.Fatal(err)
+					}
+					a.apart = c.apart
+					if epsilon == 0 || question == "epsilon" {
+						x, _ := a.Epsilon(1e-6)
+						epsilon = x.Hi
+						b.ReportMetric((x.Hi-x.Lo)/x.Hi, "gap")
+					} else {
+						x, _ := a.Delta(epsilon)
+						b.ReportMetric((x.Hi-x.Lo)/x.Hi, "gap")
+					}
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package dp
+
+import "math"
+
+// gaussianDelta brackets δ(ε) of a Gaussian of sensitivity/σ = μ, in logarithms. The upper
+// side is logGaussianDelta; the lower one is the same formula with the rounding
+// errors taken off.
+func gaussianDelta(mu, epsilon float64) (lo, hi float64) {
+	const ulps = 4e-14
+	const argument = 2e-15 // of μ, which a sum and a root have rounded
+	down, up := mu*(1-argument), mu*(1+argument)
+	hi = logGaussianDelta(up, epsilon)
+	a, b := down/2, epsilon/down
+	x := b - a
+	logPhi := -x*x/2 - math.Log(2*math.Pi)/2
+	if x < 0 {
+		p := math.Erfc(x/math.Sqrt2) / 2
+		return math.Log(max(p*(1-ulps)-math.Exp(logPhi)*mills(a+b)*(1+ulps), 0)), hi
+	}
+	r := mills(x)
+	return logPhi + math.Log(max(r-mills(a+b)-r*ulps, 0)) - (1+x)*(a+b)*4e-16, hi
+}
+
+// binomialDelta brackets δ(ε) of n uses of randomised response with the loss ±a.
+//
+// Kairouz, Oh, Viswanath 2015 (arXiv 1311.0776), Theorem 3.3: no n mechanisms of pure a do
+// worse, and the loss of this one is a·(2k − n) with k binomial:
+//
+//	δ = Σ C(n,k)·p^k·(1−p)^{n−k}·(1 − e^{ε−a(2k−n)})₊, p = e^a/(1+e^a)
+//
+// The terms of the binomial fall faster and faster above their mode, so that a
+// geometric series bounds those left out.
+func binomialDelta(a, n, epsilon float64) (lo, hi float64) {
+	logP, logQ := -math.Log1p(math.Exp(-a)), -a-math.Log1p(math.Exp(-a))
+	first := max(math.Floor((epsilon/a+n)/2), 0)
+	all, _ := math.Lgamma(n + 1)
+	mode := math.Floor((n + 1) * math.Exp(logP))
+	var sum neumaier
+	rest := 0.0
+	// Hoeffding: below mode − 20√n there is less than e^{−800}.
+	if low := mode - 20*math.Sqrt(n) - 1; low > first {
+		first, rest = math.Floor(low), 1e-300
+	}
+	for k := first; k <= n; k++ {
+		ways, _ := math.Lgamma(k + 1)
+		other, _ := math.Lgamma(n - k + 1)
+		p := math.Exp(all - ways - other + k*logP + (n-k)*logQ)
+		sum.add(p * max(-math.Expm1(epsilon-a*(2*k-n)), 0))
+		if k > mode && k < n {
+			if r := (n - k) / (k + 1) * math.Exp(a); r < 1 && p*r/(1-r) < 1e-17*sum.value() {
+				rest += p * r / (1 - r)
+				break
+			}
+		}
+	}
+	rel := 1e-12 + 4*ulp*(all+n*(a+1))
+	// Near the largest loss δ hangs on the difference of ε and a·(2k−n), both rounded.
+	near := 8 * ulp * (a*n + epsilon) * math.Exp(logP*n)
+	s := sum.value()
+	return max(s*(1-rel)-near, 0), s*(1+rel) + rest + near
+}
+
+// tableDelta brackets δ(ε) of one use of a law on finitely many losses.
+func (u use) tableDelta(epsilon float64) (lo, hi float64) {
+	p := pld{[]use{u}}
+	theta := p.saddle(epsilon)
+	t := u.tableAt(theta)
+	var sum neumaier
+	for i := len(t.losses) - 1; i >= 0 && t.losses[i] > epsilon; i-- {
+		sum.add(math.Exp(t.logP[i]) * -math.Expm1(epsilon-t.losses[i]))
+	}
+	s := sum.value()
+	rest := 0.0
+	if n := len(t.losses); !t.bounded {
+		// Beyond the right end the masses fall faster than a geometric series.
+		r := math.Exp(t.logP[n-1] - t.logP[n-2])
+		rest = math.Exp(t.logP[n-1])*r/(1-r) + 1e-300
+		if t.losses[0] > epsilon {
+			rest = 1
+		}
+	}
+	return s * (1 - 1e-11), s*(1+1e-11) + rest
+}
+
+// laplaceDelta: 1 − e^{(ε−a)/2} for one use of Laplace noise with loss at most a.
+func laplaceDelta(a, epsilon float64) (lo, hi float64) {
+	d := max(-math.Expm1((epsilon-a)/2), 0)
+	if epsilon >= a {
+		return 0, 0
+	}
+	err := 4 * ulp * (a + epsilon + d)
+	return max(d-err, 0), d + err
+}
+
+// invert turns a bracket of δ(ε) into one of ε(δ), below sup.
+func invert(delta, sup float64, f func(epsilon float64) (lo, hi float64)) (lo, hi float64) {
+	if _, h := f(0); h <= delta {
+		return 0, 0
+	}
+	end := 1.0
+	for {
+		if end >= sup {
+			end = sup
+			break
+		}
+		if _, h := f(end); h <= delta || end > math.MaxFloat64/4 {
+			break
+		}
+		end *= 2
+	}
+	hi = bisect(delta, end, func(e float64) float64 { _, h := f(e); return h })
+	if hi > end {
+		hi = sup
+	}
+	return bisectLower(delta, min(hi, end), func(e float64) float64 { l, _ := f(e); return l }), hi
+}
