@@ -16,7 +16,7 @@
 // how the releases share it, and the output repeats it.
 //
 // Exit codes: 0, done; 1, the run failed and no number was released (such as
-// below the quorum); 2, the flags make no sense.
+// below the quorum); 2, the flags make no sense, or -data lacks a file.
 package main
 
 import (

@@ -102,8 +102,13 @@ func TestGeneratedChain(t *testing.T) {
 	assert.FileExists(t, filepath.Join(dir, "nodes", rows[0][0], "exceptions.csv"))
 
 	// A second run replaces the first.
-	code, _, errs = start(append(small, "-out", dir, "-demand", "sales")...)
+	assert.NotContains(t, out, "Replaced")
+	assert.Contains(t, out, "members' noise needs no δ")
+	assert.Contains(t, out, "release.csv, members.csv")
+	code, out, errs = start(append(small, "-out", dir, "-demand", "sales")...)
 	require.Zero(t, code, errs)
+	assert.Contains(t, out, "Replaced the former result in "+dir)
+	assert.Contains(t, out, "demand is what was sold, from")
 	for _, r := range readCSV(t, releaseHeader, filepath.Join(dir, "release.csv")) {
 		require.Empty(t, r[3]+r[4], "stock that moves with sales is not told")
 	}
@@ -193,6 +198,41 @@ func TestSmallestChain(t *testing.T) {
 	code, out, errs := start("-stores", "1", "-members", "1", "-lists", "1")
 	require.Zero(t, code, errs)
 	assert.Contains(t, out, "-max-nodes 1")
+	assert.Contains(t, out, "1 member, 1 list, 1 sale")
+	assert.Contains(t, out, "1 of 1 store answered")
+	caveat := strings.Index(out, "All of these may be noise alone: the largest noise of 133 values")
+	assert.Positive(t, caveat)
+	assert.Less(t, caveat, strings.Index(out, "net demand  95 %"), "above the table")
+}
+
+// TestWarnings: a budget that protects nobody is said to, at each place.
+func TestWarnings(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	page := func() string {
+		b, err := os.ReadFile(filepath.Join(dir, "report.html"))
+		require.NoError(t, err)
+		return string(b)
+	}
+	few := []string{"-stores", "2", "-members", "9", "-lists", "9", "-out", dir}
+	code, out, errs := start(append(few, "-epsilon", "1e6")...)
+	require.Zero(t, code, errs)
+	assert.Contains(t, out, "this protects nobody")
+	assert.Contains(t, errs, "this protects nobody")
+	assert.Equal(t, 1, strings.Count(errs, "\n"), errs)
+	assert.Contains(t, page(), "This page protects nobody")
+	assert.NotContains(t, page(), "no single customer can be seen")
+	assert.Contains(t, out, "(unused: this noise needs no δ)")
+
+	code, out, errs = start(append(few, "-delta", "0.01")...)
+	require.Zero(t, code, errs)
+	assert.Empty(t, errs)
+	assert.Regexp(t, `(?m)^WARNING: δ.=.0.01 is high: .* members, such as 1e-6\.$`, out)
+	assert.Contains(t, page(), "is high:")
+
+	code, out, errs = start(append(few, "-delta", "0.01", "-mechanism", "laplace")...)
+	require.Zero(t, code, errs)
+	assert.NotContains(t, out, "WARNING", "this δ is not spent")
+	assert.Contains(t, page(), "no single customer can be seen")
 }
 
 func TestDrop(t *testing.T) {
@@ -207,6 +247,7 @@ func TestDrop(t *testing.T) {
 	assert.Empty(t, out, "no number below the quorum")
 	assert.Equal(t, 1, strings.Count(errs, "\n"), errs)
 	assert.Contains(t, errs, "2 of 4 nodes answered, the quorum is 3")
+	assert.True(t, strings.HasSuffix(errs, "; -drop 0.5 takes 2 of 4 stores; at most 1 may drop\n"), errs)
 	assert.NoDirExists(t, dir)
 }
 

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/federated"
@@ -28,6 +31,26 @@ type options struct {
 	evaluate               bool
 	out                    string
 }
+
+// What retail.Generate makes at most.
+const (
+	mostStoresMade = 1_000
+	mostMade       = 10_000_000
+)
+
+// leastEpsilon is so that the smallest part of it, a fifth, is still above what
+// dp takes at least.
+const leastEpsilon = 1e-11
+
+const usage = `usage: simulation [flags]
+
+Runs a whole chain of stores in one process and prints its net demand, privately.
+If less than two thirds of the stores answer (the quorum), no number is released.
+
+Files that -data DIR must hold:
+  -format lists            inventory.json, and lists.json or, with -demand sales, one sales*.json
+  -format completejourney  products.csv and one transactions*.csv, or either as .csv.gz
+`
 
 // errFlags is at the root of every error about flags.
 var errFlags = errors.New("see -help")
@@ -51,7 +74,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.StringVar(&o.level, "level", o.level, "level of completejourney's products: product, category or department (default category)")
 	fs.StringVar(&o.epoch, "epoch", o.epoch, "`NAME` of the dataset epoch of -data (default one made from DIR)")
 	fs.StringVar((*string)(&o.demand), "demand", string(o.demand), "what demand is: lists or sales (completejourney has sales only)")
-	fs.IntVar(&o.stores, "stores", o.stores, "stores of a generated chain")
+	fs.IntVar(&o.stores, "stores", o.stores, fmt.Sprintf("stores of a generated chain, 1 to %d", mostStoresMade))
 	fs.IntVar(&o.members, "members", o.members, "members of a generated chain")
 	fs.IntVar(&o.lists, "lists", o.lists, "shopping lists of a generated chain, and as many sales")
 	fs.Uint64Var(&o.seed, "seed", o.seed, "fixes the generated chain and the dropped stores, never the noise")
@@ -62,20 +85,19 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.Int64Var(&o.maxTotal, "max-total", o.maxTotal, "most pieces in all that count (default max-items × max-quantity)")
 	fs.Int64Var(&o.maxNodes, "max-nodes", o.maxNodes, "most stores at which one privacy unit counts (default 2; 1 where the unit lives at one store)")
 	fs.StringVar((*string)(&o.mechanism), "mechanism", string(o.mechanism), "noise: auto, laplace, gaussian, discrete_laplace or discrete_gaussian")
-	fs.Float64Var(&o.drop, "drop", o.drop, "fraction of the stores that do not answer, from 0 to below 1")
+	fs.Float64Var(&o.drop, "drop", o.drop, "fraction of the stores that do not answer, from 0 to below 1; two thirds must answer (the quorum)")
 	fs.BoolVar(&o.evaluate, "evaluate", o.evaluate, "with -data: compare with the truth, into OUT/simulation-only")
-	fs.StringVar(&o.out, "out", o.out, "write the releases and the report page to `DIR`")
+	fs.StringVar(&o.out, "out", o.out, "write the releases and the report page to `DIR`; a former result in it is replaced")
 
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(help, "usage: simulation [flags]\n\nRuns a whole chain of stores in one process and prints its net demand, privately.")
-		fmt.Fprintln(help)
+		fmt.Fprint(help, usage, "\n")
 		fs.SetOutput(help)
 		fs.PrintDefaults()
 		return options{}, err
 	}
 	if err != nil {
-		return options{}, fmt.Errorf("%w (%w)", err, errFlags)
+		return options{}, fmt.Errorf("%s (%w)", badValue(fs, err), errFlags)
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -88,6 +110,52 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 		return options{}, fmt.Errorf("%w (%w)", err, errFlags)
 	}
 	return o, nil
+}
+
+var valueError = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([a-z-]+): (.*)$`)
+
+// badValue says what to give instead of a value that package flag cannot read.
+func badValue(fs *flag.FlagSet, err error) string {
+	m := valueError.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err.Error()
+	}
+	value, unquoteErr := strconv.Unquote(m[1])
+	f := fs.Lookup(m[2])
+	if unquoteErr != nil || f == nil {
+		return err.Error()
+	}
+	want := "a number"
+	switch f.Value.(flag.Getter).Get().(type) {
+	case bool:
+		want = "true or false, or the flag alone"
+	case uint64:
+		want = "a whole number from 0"
+	case int, int64:
+		want = "a whole number"
+	}
+	if strings.Contains(m[3], "out of range") {
+		want += " that is not so large"
+	}
+	if strings.TrimSpace(value) != value || value == "" || strings.ContainsFunc(value, unicode.IsControl) {
+		value = m[1]
+	}
+	return fmt.Sprintf("-%s %s: give %s", f.Name, value, want)
+}
+
+// checkMaxNodes refuses more stores than there are.
+func checkMaxNodes(most int64, stores int) error {
+	if most > int64(stores) {
+		return fmt.Errorf("-max-nodes %d: there %s %s", most, are(stores), count(stores, "store", "stores"))
+	}
+	return nil
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // check refuses values and combinations that make no sense, with the first that
@@ -109,7 +177,10 @@ func (o *options) checkWorld(given map[string]bool) error {
 		return fmt.Errorf("-demand %s: it is lists or sales", o.demand)
 	}
 	if o.data == "" {
-		for _, name := range []string{"format", "level", "epoch"} {
+		if given["level"] {
+			return errors.New("-level is for -data with -format completejourney")
+		}
+		for _, name := range []string{"format", "epoch"} {
 			if given[name] {
 				return fmt.Errorf("-%s describes the files of -data: give -data DIR too", name)
 			}
@@ -155,7 +226,7 @@ func (o *options) checkGenerated() error {
 	for _, f := range []struct {
 		name     string
 		v, limit int
-	}{{"stores", o.stores, 5_000}, {"members", o.members, 50_000_000}, {"lists", o.lists, 100_000_000}} {
+	}{{"stores", o.stores, mostStoresMade}, {"members", o.members, mostMade}, {"lists", o.lists, mostMade}} {
 		if f.v < 1 || f.v > f.limit {
 			return fmt.Errorf("-%s %d: give 1 to %d", f.name, f.v, f.limit)
 		}
@@ -167,6 +238,9 @@ func (o *options) checkPrivacy(given map[string]bool) error {
 	// Written as "not inside", so that NaN is refused.
 	if !(o.epsilon > 0 && o.epsilon <= math.MaxFloat64) {
 		return fmt.Errorf("-epsilon %g: give a finite number above 0", o.epsilon)
+	}
+	if o.epsilon < leastEpsilon {
+		return fmt.Errorf("-epsilon %g: give at least %g: below it no useful noise fits an int64", o.epsilon, leastEpsilon)
 	}
 	if !(o.delta >= 0 && o.delta < 1) {
 		return fmt.Errorf("-delta %g: give a number from 0 to below 1", o.delta)
@@ -194,6 +268,11 @@ func (o *options) checkPrivacy(given map[string]bool) error {
 	}
 	if given["max-nodes"] && (o.maxNodes < 1 || o.maxNodes > math.MaxInt32) {
 		return fmt.Errorf("-max-nodes %d: give 1 or more stores", o.maxNodes)
+	}
+	if o.data == "" {
+		if err := checkMaxNodes(o.maxNodes, o.stores); err != nil {
+			return err
+		}
 	}
 	if o.maxNodes > 1 && o.format == formatJourney {
 		return fmt.Errorf("-max-nodes %d: %s has no home stores, so that its privacy unit is a household at one store: give 1 or leave it out", o.maxNodes, o.format)

@@ -27,6 +27,13 @@ var ours = regexp.MustCompile(`^(release\.csv|members\.csv|release\.json|report\
 
 // checkOut refuses a folder with files of somebody else.
 func checkOut(dir string) error {
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		kind := "a file: give a folder"
+		if info.Mode()&fs.ModeSymlink != 0 {
+			kind = "a link: give the folder itself"
+		}
+		return fmt.Errorf("-out %s is %s (%w)", dir, kind, errFlags)
+	}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -65,6 +72,9 @@ func (c *chain) write(dir string, truth *evaluation) error {
 		return err
 	}
 	old := next + "-old"
+	if former, err := os.ReadDir(dir); err == nil {
+		c.replaced = len(former) > 0
+	}
 	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write -out: %w", err)
 	}

@@ -49,6 +49,13 @@ func newPlan(o options, w *retail.World) (*plan, error) {
 	case p.maxNode != 1 && oneNode:
 		return nil, fmt.Errorf("-max-nodes %d: the privacy unit of this data is %s, which lives at one store: give 1 or leave it out (%w)", p.maxNode, w.Unit, errFlags)
 	}
+	// Data may name stores that are not in the roster: then the first two that a
+	// list prefers are more than there are.
+	if p.maxNode > int64(w.Homes) {
+		if err := checkMaxNodes(p.maxNode, len(w.Stores)); err != nil {
+			return nil, fmt.Errorf("%w (%w)", err, errFlags)
+		}
+	}
 	selects := o.level == levelProduct
 	share := budgets(dp.Budget{Epsilon: o.epsilon, Delta: o.delta}, weights(selects, w.HasMembers))
 	params := func(p part) dp.Params {
@@ -81,12 +88,12 @@ func newPlan(o options, w *retail.World) (*plan, error) {
 	}
 	p.demand = &ask{title: what + " per store"}
 	if p.demand.query, err = federated.NetDemand(demand); err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, errFlags)
+		return nil, o.refusal(err)
 	}
 	if selects {
 		p.totals = &ask{title: what + " of the chain"}
 		if p.totals.query, err = federated.NetDemand(totals); err != nil {
-			return nil, fmt.Errorf("%w (%w)", err, errFlags)
+			return nil, o.refusal(err)
 		}
 	}
 	if !w.HasMembers {
@@ -98,7 +105,7 @@ func newPlan(o options, w *retail.World) (*plan, error) {
 	members.Bounds = dp.Bounds{L0: 1, LInf: 1, L1: 1, MaxNodes: p.maxNode}
 	p.members = &ask{title: person(o) + "s per store"}
 	if p.members.query, err = federated.MemberCount(members); err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, errFlags)
+		return nil, o.refusal(err)
 	}
 	return p, nil
 }

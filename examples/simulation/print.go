@@ -28,8 +28,16 @@ func (c *chain) print(out io.Writer, truth *evaluation) error {
 	}
 	if c.o.out != "" {
 		p.title("Written to " + c.o.out)
-		p.line("report.html   the page for a planner       release.csv, members.csv, release.json   the releases")
-		p.line("nodes/ID/     each store's exceptions, for that store alone")
+		if c.replaced {
+			p.line("Replaced the former result in %s.", c.o.out)
+		}
+		tables := "release.csv"
+		if c.members != nil {
+			tables += ", members.csv"
+		}
+		p.line("report.html    the page for a planner       %s   the releases as tables", tables)
+		p.line(`release.json   {"releases":[…]}: all releases with their labels, each for federated.ParseRelease`)
+		p.line("nodes/ID/      each store's exceptions, for that store alone")
 		if truth != nil {
 			p.line("simulation-only/   the distance from the truth: DO NOT SHARE")
 		}
@@ -42,20 +50,21 @@ func (c *chain) print(out io.Writer, truth *evaluation) error {
 
 func (c *chain) printChain(p *printer) {
 	o, w := c.o, c.world
+	one, many := c.itemWords()
 	categories := map[string]bool{}
 	for _, i := range w.Items {
 		categories[i.Category] = true
 	}
-	_, words := c.itemWords()
-	items := group(len(w.Items)) + " " + words
-	if words == "items" {
-		items += fmt.Sprintf(" in %d categories", len(categories))
+	items := count(len(w.Items), one, many)
+	if c.o.level == "" || c.o.level == levelProduct {
+		items += " in " + count(len(categories), "category", "categories")
 	}
 	p.line("%s: %s, %s", c.what(), count(len(w.Stores), "store", "stores"), items)
 	if w.Generated {
-		p.line("made up from -seed %d: %s members, %s lists, %s sales", o.seed, group(o.members), group(o.lists), group(o.lists))
+		p.line("made up from -seed %d: %s, %s, %s", o.seed,
+			count(o.members, "member", "members"), count(o.lists, "list", "lists"), count(o.lists, "sale", "sales"))
 	}
-	p.line("demand is what %s ask for, %s", map[federated.Kind]string{federated.Lists: "shopping lists", federated.Sales: "sales"}[o.demand], windowWords(w.Window))
+	p.line("demand is what %s, %s", map[federated.Kind]string{federated.Lists: "shopping lists ask for", federated.Sales: "was sold"}[o.demand], windowWords(w.Window))
 }
 
 // what is what the run is about.
@@ -99,14 +108,13 @@ func (c *chain) printWorst(p *printer) {
 	cells := worst(c.demand.release, ten)
 	p.title(c.worstTitle(ten))
 	if s := c.demand.label().Selection; s != nil && len(cells) == 0 {
-		p.wrap(fmt.Sprintf("No cell passed the private selection: at this budget an item must be bought by about %s %ss at one store. Raise -epsilon, lower -max-items, or take -level category.", group(s.Threshold), c.person()))
+		p.wrap(fmt.Sprintf("No cell passed the private selection: at this budget an item must be bought by about %s at one store. Raise -epsilon, lower -max-items, or take -level category.", count(int(s.Threshold), c.person(), c.person()+"s")))
 	} else {
 		meaning := "In pieces; " + c.whyNoStock() + "."
 		if c.netDemand() {
 			meaning = "Net demand = demand − inventory, in pieces; above 0 is a shortage."
 		}
-		p.wrap(fmt.Sprintf("%s The interval holds the value before noise with %.4g %%; what bounding cut off before that is not in it.", meaning, 100*c.demand.label().Noise.Coverage))
-		p.blank()
+		p.wrap(fmt.Sprintf("%s The interval holds the value before noise with probability %.4g %%; what bounding cut off before that is not in it.", meaning, 100*c.demand.label().Noise.Coverage))
 		c.printCells(p, cells)
 	}
 	if c.totals == nil {
@@ -139,7 +147,6 @@ func (c *chain) printCells(p *printer, cells []federated.Cell) {
 		}
 		t.rows = append(t.rows, row)
 	}
-	p.table(t)
 	luck := c.luck(c.demand, false)
 	doubtful := 0
 	for _, cell := range cells {
@@ -147,10 +154,19 @@ func (c *chain) printCells(p *printer, cells []federated.Cell) {
 			doubtful++
 		}
 	}
-	if doubtful > 0 {
+	caveat := func(these string) {
+		p.wrap(fmt.Sprintf("%s may be noise alone: the largest noise of %s exceeds ± %s in one run of twenty. Ask coarser, or with a higher -epsilon.",
+			these, count(luck.values, "value", "values"), group(luck.half)))
+	}
+	all := doubtful == len(cells) && doubtful > 0
+	if all {
+		caveat(map[bool]string{true: "This one", false: "All of these"}[doubtful == 1])
+	}
+	p.blank()
+	p.table(t)
+	if doubtful > 0 && !all {
 		p.blank()
-		p.wrap(fmt.Sprintf("%d of these may be noise alone: the largest noise of %s values exceeds ± %s in one run of twenty. Ask coarser, or with a higher -epsilon.",
-			doubtful, group(luck.values), group(luck.half)))
+		caveat(fmt.Sprintf("%d of these", doubtful))
 	}
 }
 
@@ -218,7 +234,7 @@ func (c *chain) printMembers(p *printer) {
 	}
 	p.table(t)
 	if more := len(order) - mostStores; more > 0 {
-		p.line("and %s smaller stores", group(more))
+		p.line("and %s", count(more, "smaller store", "smaller stores"))
 	}
 	if split {
 		p.line("± %s on each segment; the first column is their sum.", group(c.members.label().Noise.Half))
@@ -228,7 +244,7 @@ func (c *chain) printMembers(p *printer) {
 func (c *chain) printCoverage(p *printer) {
 	cover := c.demand.label().Coverage
 	p.title("Coverage")
-	p.line("%s of %s stores answered; the quorum is %s.", group(cover.Answered), group(cover.Asked), group(quorum(cover.Asked)))
+	p.line("%s of %s answered; the quorum is %s.", group(cover.Answered), count(cover.Asked, "store", "stores"), group(quorum(cover.Asked)))
 	if len(cover.Absent) > 0 {
 		var absent []string
 		for _, a := range cover.Absent[:min(len(cover.Absent), mostStores)] {
@@ -244,6 +260,9 @@ func (c *chain) printCoverage(p *printer) {
 func (c *chain) printPrivacy(p *printer) {
 	o, spent := c.o, c.spent()
 	p.title("Privacy")
+	for _, w := range c.warnings() {
+		p.wrap("WARNING: " + w.Head + " " + w.Text)
+	}
 	p.wrap(fmt.Sprintf("Protected is one %s: all releases of this run together are (ε = %s, δ = %s)-differentially private when one is added or removed.",
 		c.unit(), number(spent.Epsilon), number(spent.Delta)))
 	for _, r := range c.reach() {
@@ -267,18 +286,71 @@ func (c *chain) printPrivacy(p *printer) {
 	t.rows = append(
 		t.rows,
 		[]string{"spent", number(spent.Epsilon), number(spent.Delta), "", "", ""},
-		[]string{"left of the budget", number(tidy(c.left.Epsilon, o.epsilon)), number(tidy(c.left.Delta, o.delta)), "", "", ""},
+		[]string{"left of the budget", number(tidy(c.left.Epsilon, o.epsilon)), number(tidy(c.left.Delta, o.delta)), c.whyLeft(), "", ""},
 	)
 	p.table(t)
 	p.blank()
 	b := c.demand.label().Bounds
 	p.line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
-	p.line("-max-total %d  -max-nodes %d  quorum %d of %d stores  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), len(c.nodes))
+	p.line("-max-total %d  -max-nodes %d  quorum %d of %s  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), count(len(c.nodes), "store", "stores"))
 	p.line("epoch %s  ledger %.16s…", c.world.Epoch, c.asks()[len(c.asks())-1].label().LedgerHead)
 	for _, caution := range c.cautions() {
 		p.blank()
 		p.wrap(caution)
 	}
+}
+
+// A warning is about the budget.
+type warning struct{ Head, Text string }
+
+// weak warns of an ε at which the guarantee says nothing; nil if it is lower.
+func (c *chain) weak() *warning {
+	epsilon := c.spent().Epsilon
+	if epsilon <= weakEpsilon {
+		return nil
+	}
+	return &warning{
+		"At ε = " + number(epsilon) + " this protects nobody.",
+		"It is an ε for tests: at it the noise hides nobody. For figures to be shared, take an ε of about 1, and not above 10.",
+	}
+}
+
+// highDelta is above what is a small chance for anybody.
+const highDelta = 1e-3
+
+// warnings are about a budget that is too large.
+func (c *chain) warnings() []warning {
+	var out []warning
+	if w := c.weak(); w != nil {
+		out = append(out, *w)
+	}
+	if c.o.delta > highDelta && c.spent().Delta > 0 {
+		out = append(out, warning{
+			"δ = " + number(c.o.delta) + " is high:",
+			"give a -delta far below 1 in the number of " + c.person() + "s, such as 1e-6.",
+		})
+	}
+	return out
+}
+
+// whyLeft says why δ is left over: some noise takes none.
+func (c *chain) whyLeft() string {
+	if tidy(c.left.Delta, c.o.delta) == 0 {
+		return ""
+	}
+	var free []string
+	for _, a := range c.asks() {
+		if m := a.label().Noise.Mechanism; m == dp.Laplace || m == dp.DiscreteLaplace {
+			free = append(free, map[*ask]string{c.demand: "demand's", c.totals: "the totals'", c.members: c.person() + "s'"}[a])
+		}
+	}
+	switch len(free) {
+	case 0:
+		return ""
+	case len(c.asks()):
+		return "(unused: this noise needs no δ)"
+	}
+	return "(unused: " + strings.Join(free, " and ") + " noise needs no δ)"
 }
 
 // cautions are what the reader of a run over real data must know besides.
@@ -338,13 +410,25 @@ func (e *evaluation) print(p *printer, c *chain) {
 	p.blank()
 	p.table(t)
 	p.blank()
-	p.line("Of the %d cells that are really the worst, %d are among the %d printed; after bounding, %d.", e.of, e.hits, min(ten, e.selected), e.hitsBounded)
+	p.line("Of the %d cells that are really the worst, the %d printed hold %d; after bounding, %d.", e.of, min(ten, e.selected), e.hits, e.hitsBounded)
 	if c.demand.label().Selection != nil {
 		p.line("Selection published %s of %s cells that are not empty.", group(e.selected), group(e.nonEmpty))
 	}
 	k := e.clipping
-	p.line("Bounding kept %s of %s pieces (%.1f %%): -max-nodes and -max-quantity took %s,", group(k.kept), group(k.full), percent(k.kept, k.full), group(k.full-k.capped))
-	p.line("-max-items and -max-total took %s, from %s of %s units.", group(k.capped-k.kept), group(k.cutOff), group(k.units))
+	p.wrap(fmt.Sprintf("Bounding kept %s of %s (%.1f %%): -max-nodes and -max-quantity took %s, -max-items and -max-total took %s, from %s of %s, each of one %s at one store.",
+		group(k.kept), count(int(k.full), "piece", "pieces"), percent(k.kept, k.full), group(k.full-k.capped),
+		group(k.capped-k.kept), group(k.cutOff), count(int(k.units), "contribution", "contributions"), c.contributor()))
+}
+
+// contributor is whose contribution at one store the bounds cut.
+func (c *chain) contributor() string {
+	switch c.world.Unit {
+	case federated.UnitList:
+		return "list"
+	case federated.UnitSale:
+		return "sale"
+	}
+	return c.person()
 }
 
 func percent(a, b int64) float64 {

@@ -38,6 +38,7 @@ type page struct {
 	Coverage        federated.Coverage
 	Answered        []string // names of the stores
 	Absent          []absence
+	Asked           string // how many stores
 	Quorum          int
 	Privacy         privacyText
 	Labels          []string
@@ -63,7 +64,7 @@ func (c *chain) report() ([]byte, error) {
 	p.Chance = chanceWords(c.luck(c.demand, false))
 	p.ChanceTotals = chanceWords(c.luckOfTotals())
 	if s := c.demand.label().Selection; s != nil {
-		p.Threshold = group(s.Threshold)
+		p.Threshold = count(int(s.Threshold), p.Person, p.Person+"s")
 	}
 	p.Worst = c.worstChart(20)
 	p.Totals = c.totalsChart()
@@ -71,6 +72,7 @@ func (c *chain) report() ([]byte, error) {
 	if c.members != nil {
 		p.Members, p.Segments = c.memberChart(), c.segmentTable()
 	}
+	p.Asked = count(p.Coverage.Asked, "store", "stores")
 	absent := map[federated.NodeID]bool{}
 	for _, a := range p.Coverage.Absent {
 		absent[a.Node] = true
@@ -436,9 +438,11 @@ type privacyText struct {
 	Delta        string
 	Odds, Chance string
 	Weak         bool // an ε at which the guarantee says nothing
+	Warnings     []warning
 	Cautions     []string
 	Rows         []budgetRow
 	Left         [2]string
+	WhyLeft      string
 	Bounds       string
 	Reach        []reachRow
 	AtOneStore   bool
@@ -459,7 +463,7 @@ func (c *chain) privacyText() privacyText {
 	spent, b := c.spent(), c.demand.label().Bounds
 	t := privacyText{
 		Who: c.unit(), Epsilon: number(spent.Epsilon), Delta: number(spent.Delta),
-		Weak: spent.Epsilon > weakEpsilon, Cautions: c.cautions(), AtOneStore: c.world.Unit == federated.UnitMemberAtNode, Inventory: c.netDemand(),
+		Weak: c.weak() != nil, Warnings: c.warnings(), WhyLeft: c.whyLeft(), Cautions: c.cautions(), AtOneStore: c.world.Unit == federated.UnitMemberAtNode, Inventory: c.netDemand(),
 		Left: [2]string{number(tidy(c.left.Epsilon, c.o.epsilon)), number(tidy(c.left.Delta, c.o.delta))},
 		Bounds: fmt.Sprintf("At one store at most %s items count, at most %s pieces of each, and %s pieces in all; at most %s.",
 			group(b.L0), group(b.LInf), group(b.L1), count(int(b.MaxNodes), "store counts", "stores count")),

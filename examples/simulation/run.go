@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err == nil {
-		err = simulate(ctx, o, stdout, newProgress(stderr))
+		err = simulate(ctx, o, stdout, stderr)
 	}
 	if err == nil {
 		return exitOK
@@ -46,7 +46,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // simulate does what the flags say. It prints nothing before everything that can
 // fail is done.
-func simulate(ctx context.Context, o options, stdout io.Writer, pr progress) error {
+func simulate(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	pr := newProgress(stderr)
+	if o.data != "" {
+		if err := checkData(o); err != nil {
+			return err
+		}
+	}
 	if o.out != "" {
 		if err := checkOut(o.out); err != nil {
 			return err
@@ -74,7 +80,13 @@ func simulate(ctx context.Context, o options, stdout io.Writer, pr progress) err
 			return err
 		}
 	}
-	return c.print(stdout, truth)
+	if err := c.print(stdout, truth); err != nil {
+		return err
+	}
+	if w := c.weak(); w != nil {
+		fmt.Fprintf(stderr, "simulation: warning: %s %s\n", w.Head, w.Text)
+	}
+	return nil
 }
 
 // world makes the chain up, or reads it.
@@ -93,7 +105,7 @@ func world(ctx context.Context, o options, pr progress) (*retail.World, error) {
 	defer done()
 	w, err := retail.Load(ctx, o.data, retail.LoadOptions{Format: o.format, Level: o.level, Demand: o.demand, Epoch: o.epoch, Progress: read})
 	if err != nil {
-		return nil, fmt.Errorf("read -data: %w", err)
+		return nil, fmt.Errorf("-data %s: %w", o.data, cause(err))
 	}
 	return w, nil
 }
@@ -111,6 +123,7 @@ type chain struct {
 	left        dp.Budget // after all questions
 	items       map[string]retail.Item
 	stores      map[federated.NodeID]string // names
+	replaced    bool                        // -out held a former result
 }
 
 // newChain builds the nodes and the coordinator, and the questions, which are all
@@ -196,11 +209,21 @@ func (c *chain) ask(ctx context.Context, pr progress) error {
 		a.release, err = c.coordinator.Run(ctx, a.query)
 		done()
 		if err != nil {
-			return err
+			return c.tooManyDropped(err)
 		}
 	}
 	var err error
 	c.left, err = c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit))
+	return err
+}
+
+// tooManyDropped adds to an error that it comes from -drop, if it does.
+func (c *chain) tooManyDropped(err error) error {
+	stores, dropped := len(c.nodes), len(c.dropped)
+	var below *federated.QuorumError
+	if most := stores - quorum(stores); errors.As(err, &below) && dropped > most {
+		return fmt.Errorf("%w; -drop %g takes %d of %s; at most %d may drop", err, c.o.drop, dropped, count(stores, "store", "stores"), most)
+	}
 	return err
 }
 
@@ -297,7 +320,7 @@ func (c *chain) luckOfTotals() luck {
 }
 
 func chanceWords(l luck) string {
-	return fmt.Sprintf("A pale bar may be noise alone: the largest noise of %s values exceeds ± %s in one run of twenty.", group(l.values), group(l.half))
+	return fmt.Sprintf("A pale bar may be noise alone: the largest noise of %s exceeds ± %s in one run of twenty.", count(l.values, "value", "values"), group(l.half))
 }
 
 // sortBy sorts by a number and leaves equals as they were.

@@ -10,8 +10,8 @@
 // line and the field, and without any value; what is good goes on. Lines count
 // from 1 in the decompressed text; an exception has the line where that begins
 // which it drops. An iterator yields an error, as its last, only if a file
-// cannot be opened or read, or if the header of a CSV file does not fit: then
-// the sequence is broken and a node answers nothing.
+// cannot be opened or read, or is of another kind: CSV whose header does not fit,
+// or not a JSON array. Then the sequence is broken and a node answers nothing.
 //
 // # The promise
 //
@@ -56,7 +56,9 @@
 //
 // An item that Options.Item does not know is UnknownItem.
 //
-// JSON: the file is one array; anything else is a WrongType. Fields that are not named here are passed over,
+// JSON: the file is one array. If its first character besides white space is not
+// [, it is of another kind, such as CSV, and that is an error; an empty file is
+// one that ends too early. Fields that are not named here are passed over,
 // but must be JSON; their names are compared exactly. A field named here that
 // stands twice in one object is an exception. A line that is not JSON spoils only itself
 // if its brackets and quotes let it, and so does a record; damaged brackets may
@@ -141,6 +143,8 @@
 //	item_id                     required; id
 //	quantity                    required; 0 is fine, a negative one is an exception
 //	item, category              not read; may be missing
+//
+// A file may have many stores; StockOf takes out the one of a node.
 //
 // # Transactions (Complete Journey, CSV)
 //

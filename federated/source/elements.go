@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -99,8 +100,12 @@ func (e *elements) blank() (byte, error) {
 	}
 }
 
+// errNotArray says that a file is of another kind. It depends on the first sign
+// of the file and on nothing else: a record cannot bring it about.
+var errNotArray = errors.New("not a JSON array")
+
 // next returns the next element. It returns io.EOF at the proper end of the
-// array, and otherwise only errors of the storage.
+// array, and otherwise only errNotArray and errors of the storage.
 func (e *elements) next() (element, error) {
 	if !e.begun {
 		e.begun = true
@@ -112,7 +117,7 @@ func (e *elements) next() (element, error) {
 			if e.in.source.err != nil { // already, within the first bytes
 				return e.ended(e.in.source.err, true)
 			}
-			return element{line: e.line, problem: WrongType, last: true}, nil
+			return element{}, errNotArray
 		}
 		e.take(1)
 		if c, err = e.blank(); err != nil {

@@ -1,11 +1,15 @@
 package source_test
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"strings"
 
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/federated"
 	"github.com/larder-dp/larder/federated/source"
 )
 
@@ -49,6 +53,78 @@ func ExampleLists() {
 	// l1 [501 502] [{pears 2 0} {pears 1 0}]
 	// file,line,dropped,reasons
 	// lists.json,6,list line,list_items[1].item_id: unknown item; list_items[1].quantity: zero
+}
+
+// From the files of a chain to its nodes: every store reads its own part of the
+// same two files.
+func ExampleStockOf() {
+	memory := func(name, content string) source.File { // source.Path is a file on disk
+		return source.File{Name: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+	}
+	options := source.Options{
+		ListKey: []byte("32 secret bytes, the same at all"), // from the chain's key store
+		Reject:  func(e source.Exception) { fmt.Println(e) },
+	}
+	lists, err := source.ListsCSV(memory("lists.csv", `list_idx,store_id,item_id,quantity
+0,north,pears,5
+0,south,pears,5
+1,south,figs,2
+`), options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	inventory, err := source.InventoryCSV(memory("inventory.csv", `store_id,item_id,quantity
+north,pears,1
+south,pears,9
+`), options)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	question := federated.Question{
+		Stores: []federated.NodeID{"north", "south"}, Partitions: []string{"figs", "pears"},
+		From: federated.Lists, Unit: federated.UnitList, Trust: federated.TrustedCoordinator, Epoch: "spring-2026",
+		Bounds:  dp.Bounds{L0: 10, LInf: 5, L1: 50, MaxNodes: 2},
+		Privacy: dp.Params{Epsilon: 1e6, Mechanism: dp.DiscreteLaplace}, // so large that the example has no noise
+		Quorum:  2,
+	}
+	q, err := federated.NetDemand(question)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var nodes []*federated.Node
+	for _, store := range question.Stores {
+		n, err := federated.NewNode(federated.NodeConfig{
+			ID: store, Epoch: question.Epoch, Allow: federated.AllowQueries(q),
+			Lists:     lists, // a node counts those that name it
+			Inventory: federated.Counted(source.StockOf(store, inventory)),
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+
+	ledger, err := dp.NewMemoryLedger(dp.Budget{Epsilon: 1e6})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := federated.NewCoordinator(federated.CoordinatorConfig{Transport: federated.InProcess(nodes...), Ledger: ledger})
+	if err != nil {
+		log.Fatal(err)
+	}
+	release, err := c.Run(context.Background(), q)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for cell := range release.Cells() {
+		fmt.Println(cell.Store, cell.Partition, cell.Noised, "-", cell.Inventory, "=", cell.Value)
+	}
+	// Output:
+	// north figs 0 - 0 = 0
+	// north pears 5 - 1 = 4
+	// south figs 2 - 0 = 2
+	// south pears 5 - 9 = -4
 }
 
 // Products say which department an item of a transaction belongs to.

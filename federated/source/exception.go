@@ -38,7 +38,7 @@ type Problem string
 // The problems.
 const (
 	Missing     Problem = "missing"                               // no such field, or an empty one where a value is needed
-	WrongType   Problem = "wrong type"                            // such as text for a quantity, or a file that is not an array
+	WrongType   Problem = "wrong type"                            // such as text for a quantity
 	NotNumber   Problem = "not a number"                          // NaN, Infinity, 1,5
 	NotWhole    Problem = "not a whole number"                    // written with a fraction or an exponent, even 2.0
 	OutOfRange  Problem = "beyond int64"                          //

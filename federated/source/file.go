@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -27,14 +28,14 @@ func Path(path string) File {
 	return File{Name: path, Open: func() (io.ReadCloser, error) { return os.Open(path) }}
 }
 
-func (f File) validate() error {
-	if f.Name == "" {
-		return errors.New("open source: File.Name is required")
+// failed says on which file an operation failed, once: the errors of os say so
+// themselves.
+func failed(op, name string, err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) && e.Error() == err.Error() && e.Op == op && e.Path == name {
+		return err
 	}
-	if f.Open == nil {
-		return fmt.Errorf("open source %s: File.Open is required", f.Name)
-	}
-	return nil
+	return fmt.Errorf("%s %s: %w", op, name, err)
 }
 
 // An input is one reading of a file.
@@ -49,7 +50,7 @@ type input struct {
 func (f File) open(size int) (*input, error) {
 	file, err := f.Open()
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", f.Name, err)
+		return nil, failed("open", f.Name, err)
 	}
 	in := &input{name: f.Name, source: &watched{r: file}, closer: file}
 	in.Reader = bufio.NewReaderSize(in.source, size)
@@ -74,7 +75,7 @@ func (in *input) close() { _ = in.closer.Close() } // nothing was written
 func (in *input) ended(err error) (Problem, error) {
 	switch {
 	case in.source.err != nil:
-		return "", fmt.Errorf("read %s: %w", in.name, in.source.err)
+		return "", failed("read", in.name, in.source.err)
 	case err == io.EOF:
 		return "", nil
 	case err == io.ErrUnexpectedEOF:

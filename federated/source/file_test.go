@@ -94,6 +94,12 @@ func TestStorageFails(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range []string{filepath.Join(t.TempDir(), "none"), t.TempDir()} { // the folder opens and cannot be read
+		_, _, err := try(source.Lists, source.Path(name), nil)
+		if err == nil || strings.Count(err.Error(), name) != 1 {
+			t.Errorf("the path must stand once: %v", err)
+		}
+	}
 	_, _, err := try(source.Lists, source.Path(filepath.Join(t.TempDir(), "none")), nil)
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
@@ -124,6 +130,31 @@ func TestHeaders(t *testing.T) {
 		_, exceptions, err := try(source.Transactions, text(row.header), nil)
 		if err == nil || err.Error() != row.want || len(exceptions) != 0 {
 			t.Errorf("%s: %v, want %s", row.reason, err, row.want)
+		}
+	}
+}
+
+// A file of another kind is an error that gives nothing of the file away, where
+// JSON is read too. Only the first sign decides.
+func TestNotAnArray(t *testing.T) {
+	const csv = "list_idx,store_id,item_id,quantity\ncanary,A,1,1\n"
+	check := func(content, want string, exceptions []source.Exception, n int, err error) {
+		t.Helper()
+		if err == nil || err.Error() != "read file: not a JSON array: "+want || len(exceptions) != 0 || n != 0 {
+			t.Errorf("%q: %v, %d exceptions, %d read", content, err, len(exceptions), n)
+		}
+	}
+	for _, content := range []string{csv, "\ufeff" + csv, " \n" + csv, zip(csv), "\n" + good, "{", "0", "]", "\x00["} {
+		all, exceptions, err := try[federated.Record](source.Lists, text(content), nil)
+		check(content, "is it CSV? use ListsCSV", exceptions, len(all), err)
+		all, exceptions, err = try[federated.Record](source.Sales, text(content), nil)
+		check(content, "is it CSV? use Transactions, if it is of that format", exceptions, len(all), err)
+		stocks, exceptions, err := try(source.Inventory, text(content), nil)
+		check(content, "is it CSV? use InventoryCSV", exceptions, len(stocks), err)
+	}
+	for _, content := range []string{"[", "[x", " [,", "[[", "", " \n", "\ufeff"} {
+		if _, exceptions, err := try[federated.Record](source.Lists, text(content), nil); err != nil || len(exceptions) == 0 {
+			t.Errorf("%q: %v, %d exceptions", content, err, len(exceptions))
 		}
 	}
 }

@@ -14,14 +14,15 @@ type StoreStock struct {
 
 // Inventory reads inventories: a JSON array as in inventory.json, of one store
 // or of many. Stocks of one store and partition that come more than once add
-// up. Each range reads the file from its beginning.
+// up; StockOf takes one store out of it. Each range reads the file from its
+// beginning.
 func Inventory(f File, o Options) (iter.Seq2[StoreStock, error], error) {
 	if err := o.validate(f, false); err != nil {
 		return nil, err
 	}
 	return func(yield func(StoreStock, error) bool) {
 		p := newPass(f, o)
-		err := p.eachElement(f, droppedStock, func(v *values) bool {
+		err := p.eachElement(f, droppedStock, "is it CSV? use InventoryCSV", func(v *values) bool {
 			s := p.readStock(v)
 			return p.rejected(v.start, droppedStock) || yield(s, nil)
 		})
@@ -29,6 +30,19 @@ func Inventory(f File, o Options) (iter.Seq2[StoreStock, error], error) {
 			yield(StoreStock{}, err)
 		}
 	}, nil
+}
+
+// StockOf is the inventory of one store out of that of many, as
+// federated.Independent and its like take it. It passes errors on. Each range
+// over it is one over all.
+func StockOf(store federated.NodeID, all iter.Seq2[StoreStock, error]) iter.Seq2[federated.Stock, error] {
+	return func(yield func(federated.Stock, error) bool) {
+		for s, err := range all {
+			if (err != nil || s.Store == store) && !yield(s.Stock, err) {
+				return
+			}
+		}
+	}
 }
 
 var stockFields = []string{"store_id", "item_id", "quantity", "item", "category"}

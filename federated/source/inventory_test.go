@@ -1,12 +1,45 @@
 package source_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 
+	"github.com/larder-dp/larder/federated"
 	"github.com/larder-dp/larder/federated/source"
 )
+
+// StockOf is one store's part, and its errors are those of all.
+func TestStockOf(t *testing.T) {
+	all := func(yield func(source.StoreStock, error) bool) {
+		for _, s := range []source.StoreStock{
+			{Store: "a", Stock: federated.Stock{Item: "milk", Quantity: 1}},
+			{Store: "b", Stock: federated.Stock{Item: "milk", Quantity: 2}},
+			{Store: "a", Stock: federated.Stock{Item: "soap", Quantity: 3}},
+		} {
+			if !yield(s, nil) {
+				return
+			}
+		}
+		yield(source.StoreStock{}, errDisk)
+	}
+	for store, want := range map[federated.NodeID]string{"a": "[{milk 1} {soap 3}]", "b": "[{milk 2}]", "c": "[]"} {
+		var got []federated.Stock
+		var last error
+		for s, err := range source.StockOf(store, all) {
+			if last = err; err == nil {
+				got = append(got, s)
+			}
+		}
+		if fmt.Sprint(got) != want || !errors.Is(last, errDisk) {
+			t.Errorf("%s: %v, %v, want %s", store, got, last, want)
+		}
+	}
+	for range source.StockOf("a", all) {
+		break
+	}
+}
 
 func TestInventory(t *testing.T) {
 	for _, row := range []struct {

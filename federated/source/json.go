@@ -1,6 +1,8 @@
 package source
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -8,8 +10,9 @@ import (
 
 // eachElement ranges over the elements of a file that is one JSON array. Damage
 // goes to the exceptions; with an error, or when visit returns false, it is
-// over. An element's texts are good only during its visit.
-func (p *pass) eachElement(f File, dropped string, visit func(v *values) bool) error {
+// over. An element's texts are good only during its visit. The advice is for
+// whoever gives a file of another kind.
+func (p *pass) eachElement(f File, dropped, advice string, visit func(v *values) bool) error {
 	in, err := f.open(readSize)
 	if err != nil {
 		return err
@@ -20,6 +23,9 @@ func (p *pass) eachElement(f File, dropped string, visit func(v *values) bool) e
 		el, err := split.next()
 		if err == io.EOF {
 			return nil
+		}
+		if errors.Is(err, errNotArray) {
+			return fmt.Errorf("read %s: %w: %s", f.Name, err, advice)
 		}
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func Lists(f File, o Options) (federated.Records, error) {
 	key := slices.Clone(o.ListKey)
 	return func(yield func(federated.Record, error) bool) {
 		l := &listReader{pass: newPass(f, o), ids: newListIDs(key)}
-		err := l.eachElement(f, droppedList, func(v *values) bool {
+		err := l.eachElement(f, droppedList, "is it CSV? use ListsCSV", func(v *values) bool {
 			r := l.read(v)
 			return l.rejected(v.start, droppedList) || yield(r, nil)
 		})

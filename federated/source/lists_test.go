@@ -210,7 +210,6 @@ func TestLists(t *testing.T) {
 		},
 		{name: "no file", reason: "an empty file is a cut one", exceptions: []string{"1: rest of file dropped: cut off"}},
 		{name: "no lists", reason: "an empty array is fine", text: "\ufeff [ ]\r\n"},
-		{name: "object", reason: "the file must be an array", text: "\n" + good, exceptions: []string{"2: rest of file dropped: wrong type"}},
 		{
 			name: "text after the array", reason: "it is not lost silently", text: "[" + good + "]\nx", records: []string{isGood},
 			exceptions: []string{"2: list dropped: not JSON", "2: rest of file dropped: cut off"},
@@ -314,8 +313,9 @@ func TestListsConfiguration(t *testing.T) {
 		options source.Options
 		want    string
 	}{
-		{"no key", text(""), source.Options{Reject: reject}, "open source file: Options.ListKey must have at least 16 bytes"},
-		{"short key", text(""), source.Options{Reject: reject, ListKey: make([]byte, 15)}, "open source file: Options.ListKey must have at least 16 bytes"},
+		{"no key", text(""), source.Options{Reject: reject}, "open source file: Options.ListKey: at least 16 random bytes, the same at all stores"},
+		{"short key", text(""), source.Options{Reject: reject, ListKey: make([]byte, 15)}, "open source file: Options.ListKey: at least 16 random bytes, the same at all stores"},
+		{"all at once", text(""), source.Options{}, "open source file: Options.Reject is required; Options.ListKey: at least 16 random bytes, the same at all stores"},
 		{"exceptions would be lost", text(""), source.Options{ListKey: listKey}, "open source file: Options.Reject is required"},
 		{"no name", source.File{Open: text("").Open}, source.Options{Reject: reject, ListKey: listKey}, "open source: File.Name is required"},
 		{"nothing to open", source.File{Name: "x"}, source.Options{Reject: reject, ListKey: listKey}, "open source x: File.Open is required"},

@@ -1,8 +1,10 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/larder-dp/larder/federated"
@@ -32,17 +34,25 @@ type Options struct {
 
 const minListKey = 16 // bytes
 
+// validate reports all that is missing, on one line.
 func (o Options) validate(f File, needsKey bool) error {
-	if err := f.validate(); err != nil {
-		return err
+	if f.Name == "" {
+		return errors.New("open source: File.Name is required")
+	}
+	var missing []string
+	if f.Open == nil {
+		missing = append(missing, "File.Open is required")
 	}
 	if o.Reject == nil {
-		return fmt.Errorf("open source %s: Options.Reject is required", f.Name)
+		missing = append(missing, "Options.Reject is required")
 	}
 	if needsKey && len(o.ListKey) < minListKey {
-		return fmt.Errorf("open source %s: Options.ListKey must have at least %d bytes", f.Name, minListKey)
+		missing = append(missing, fmt.Sprintf("Options.ListKey: at least %d random bytes, the same at all stores", minListKey))
 	}
-	return nil
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("open source %s: %s", f.Name, strings.Join(missing, "; "))
 }
 
 // Bounds of what a pass remembers. Reaching one empties the cache.

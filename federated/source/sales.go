@@ -10,7 +10,7 @@ func Sales(f File, o Options) (federated.Records, error) {
 	}
 	return func(yield func(federated.Record, error) bool) {
 		s := &saleReader{pass: newPass(f, o)}
-		err := s.eachElement(f, droppedSale, func(v *values) bool {
+		err := s.eachElement(f, droppedSale, "is it CSV? use Transactions, if it is of that format", func(v *values) bool {
 			r := s.read(v)
 			return s.rejected(v.start, droppedSale) || yield(r, nil)
 		})

@@ -245,7 +245,7 @@ func TestNode(t *testing.T) {
 	assert.Equal(t, federated.UnitMember, w.Unit)
 	for _, s := range w.Stores {
 		_, err := federated.NewNode(federated.NodeConfig{
-			ID: s.ID, Epoch: w.Epoch, Lists: s.Lists, Sales: s.Sales, Memberships: s.Memberships,
+			ID: s.ID, Epoch: w.Epoch, Pseudonym: func(string) ([16]byte, error) { return [16]byte{}, nil }, Lists: s.Lists, Sales: s.Sales, Memberships: s.Memberships,
 			Inventory: federated.Independent(s.Inventory),
 		})
 		assert.NoError(t, err)
