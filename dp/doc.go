@@ -81,9 +81,9 @@
 //
 //	head₀ = SHA-256("larder memory ledger")
 //	headᵢ = SHA-256(headᵢ₋₁ ‖ SHA-256(chargeᵢ))
-//	charge = len(epoch) epoch round digest len(unit) unit ε δ
+//	charge = len(epoch) epoch round digest len(unit) unit ε δ count
 //
-// with lengths and round as 8 bytes big endian, the digest as 32 bytes, and ε and δ as the 8 bytes of an IEEE 754
+// with lengths, round and count as 8 bytes big endian, the digest as 32 bytes, and ε and δ as the 8 bytes of an IEEE 754
 // float64, big endian.
 //
 // # Sources

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/big"
+	"strings"
 	"sync"
+	"time"
+	"unicode/utf8"
 )
 
 // Budget is an amount of privacy loss: an allowance, or what was spent. Zero is
@@ -46,8 +48,35 @@ type Charge struct {
 	Key Key
 	// Unit is the privacy unit whose budget is charged.
 	Unit string
-	// Cost is added to what the unit's budget has already spent.
+	// Cost is added to what the unit's budget has already spent, Count times.
 	Cost Budget
+	// Count is how many repetitions of a mechanism of that Cost stand behind the
+	// release; 0 means 1.
+	Count int64
+}
+
+// maxName is the longest name of an epoch or a unit, in bytes.
+const maxName = 1000
+
+// Validate refuses a charge without an epoch, a unit or a round of at least 1,
+// of a cost that is no Budget or a negative Count, and names that no database
+// stores alike: they are UTF-8 of at most 1,000 bytes without the zero byte.
+func (c Charge) Validate() error {
+	if err := c.Cost.Validate(); err != nil {
+		return err
+	}
+	if c.Unit == "" || c.Key.Epoch == "" || c.Key.Round < 1 {
+		return errors.New("give an epoch, a round of at least 1 and a unit")
+	}
+	if c.Count < 0 {
+		return errors.New("Count must not be negative")
+	}
+	for _, name := range []string{c.Key.Epoch, c.Unit} {
+		if len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+			return fmt.Errorf("epoch and unit must be UTF-8 of at most %d bytes without the zero byte", maxName)
+		}
+	}
+	return nil
 }
 
 // An Entry is a charge that a ledger holds.
@@ -67,16 +96,56 @@ var (
 	ErrAlreadyCharged = errors.New("key already charged")
 )
 
-// A BudgetError refuses a charge that does not fit the budget. It says what
-// would fit.
+// A BudgetError refuses a charge that does not fit the budget. It says what was
+// asked, what is left, and what would be accepted if nobody else charges before.
 type BudgetError struct {
 	Epoch, Unit string
-	Asked, Left Budget
+	// Asked is the cost of one repetition, and Count how many were asked for.
+	Asked Budget
+	Count int64
+	// Left is what may still be spent now, rounded down.
+	Left Budget
+	// Window names the window whose budget is spent, where the budget of the
+	// epoch is not; else it is empty.
+	Window string
+	// Largest is the cost of one repetition that would be accepted for the same
+	// Count: of ε and of δ what was asked where that fits, and else the largest
+	// that does. 0 means that nothing is left of it.
+	Largest Budget
+	// Repetitions of Asked would be accepted as they are; fewer than Count.
+	Repetitions int64
+	// After is the earliest time at which the same charge would be accepted as
+	// it is: when the windows that refuse it have begun anew. It is zero where
+	// waiting does not help, because the budget of the epoch refuses too.
+	After time.Time
 }
 
+// Error says what would pass.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("charge budget of unit %s in epoch %q: asked for ε=%g δ=%g, left ε=%g δ=%g: ask for no more than what is left, or wait for the next epoch's data",
-		e.Unit, e.Epoch, e.Asked.Epsilon, e.Asked.Delta, e.Left.Epsilon, e.Left.Delta)
+	var b strings.Builder
+	fmt.Fprintf(&b, "charge budget of unit %s in epoch %q", e.Unit, e.Epoch)
+	if e.Window != "" {
+		fmt.Fprintf(&b, ", window %s", e.Window)
+	}
+	fmt.Fprintf(&b, ": asked for ε=%g δ=%g", e.Asked.Epsilon, e.Asked.Delta)
+	if e.Count > 1 {
+		fmt.Fprintf(&b, " %d times", e.Count)
+	}
+	fmt.Fprintf(&b, ", left ε=%g δ=%g: ask for no more than ", e.Left.Epsilon, e.Left.Delta)
+	switch each := e.Count > 1; {
+	case each && e.Repetitions > 0:
+		fmt.Fprintf(&b, "%d repetitions, or ε=%g δ=%g in each", e.Repetitions, e.Largest.Epsilon, e.Largest.Delta)
+	case each:
+		fmt.Fprintf(&b, "ε=%g δ=%g in each", e.Largest.Epsilon, e.Largest.Delta)
+	default:
+		b.WriteString("what is left")
+	}
+	if !e.After.IsZero() {
+		fmt.Fprintf(&b, ", or ask the same again from %s", e.After.UTC().Format(time.RFC3339Nano))
+	} else {
+		b.WriteString(", or wait for the next epoch's data")
+	}
+	return b.String()
 }
 
 // A UnitError refuses a charge in another privacy unit than the epoch's. What is
@@ -93,9 +162,14 @@ func (e *UnitError) Error() string {
 // A Ledger holds the budgets of the dataset epochs, one for each, in the privacy
 // unit of its first charge, and everything charged to them. The order is reserve, draw noise, commit and
 // store, tell: what Reserve acknowledged stays spent whatever happens next, and
-// only what Commit stored may be shown. Implementations are safe for concurrent
+// only what Commit stored may be shown. A reservation never expires into a refund:
+// one whose owner is gone has no release, and stays spent. Implementations are safe for concurrent
 // use, also by several processes if they say so, and concurrent charges never
 // pass a budget together.
+//
+// A Ledger may also have Check(ctx, Charge) error, which returns what Reserve
+// would and charges nothing; those of Larder do. dp/dptest holds the conformance
+// suite of ledgers.
 type Ledger interface {
 	// Lookup returns the entry of a key, or ErrNotCharged.
 	Lookup(ctx context.Context, k Key) (Entry, error)
@@ -120,13 +194,13 @@ type MemoryLedger struct {
 	mu      sync.Mutex
 	budget  Budget
 	entries map[Key]*Entry
-	spent   map[string]*spent // by epoch
+	spent   map[string]*memorySpent // by epoch
 	head    [32]byte
 }
 
-type spent struct {
-	unit           string
-	epsilon, delta big.Rat
+type memorySpent struct {
+	Spent
+	unit string
 }
 
 // NewMemoryLedger returns an empty ledger that allows b to every dataset epoch.
@@ -135,7 +209,7 @@ func NewMemoryLedger(b Budget) (*MemoryLedger, error) {
 		return nil, fmt.Errorf("open memory ledger: %w", err)
 	}
 	return &MemoryLedger{
-		budget: b, entries: map[Key]*Entry{}, spent: map[string]*spent{},
+		budget: b, entries: map[Key]*Entry{}, spent: map[string]*memorySpent{},
 		head: sha256.Sum256([]byte("larder memory ledger")),
 	}, nil
 }
@@ -158,41 +232,71 @@ func (l *MemoryLedger) Lookup(ctx context.Context, k Key) (Entry, error) {
 
 // Reserve implements Ledger.
 func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
-	if err := errors.Join(ctx.Err(), c.Cost.Validate()); err != nil {
-		return Entry{}, fmt.Errorf("reserve charge: %w", err)
-	}
-	if c.Unit == "" || c.Key.Epoch == "" || c.Key.Round < 1 {
-		return Entry{}, errors.New("reserve charge: give an epoch, a round of at least 1 and a unit")
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.entries[c.Key]; ok {
-		return Entry{}, fmt.Errorf("reserve charge: %w", ErrAlreadyCharged)
+	if err := l.check(ctx, c); err != nil {
+		return Entry{}, wrap("reserve charge", err)
 	}
-	s := l.spent[c.Key.Epoch]
-	if s == nil {
-		s = &spent{unit: c.Unit}
+	if l.spent[c.Key.Epoch] == nil {
+		l.spent[c.Key.Epoch] = &memorySpent{unit: c.Unit}
 	}
-	if s.unit != c.Unit {
-		return Entry{}, &UnitError{c.Key.Epoch, s.unit, c.Unit}
-	}
-	var epsilon, delta big.Rat
-	epsilon.Add(&s.epsilon, new(big.Rat).SetFloat64(c.Cost.Epsilon))
-	delta.Add(&s.delta, new(big.Rat).SetFloat64(c.Cost.Delta))
-	fits := epsilon.Cmp(new(big.Rat).SetFloat64(l.budget.Epsilon)) <= 0 &&
-		delta.Cmp(new(big.Rat).SetFloat64(l.budget.Delta)) <= 0
-	if !fits {
-		return Entry{}, &BudgetError{Epoch: c.Key.Epoch, Unit: c.Unit, Asked: c.Cost, Left: l.left(s)}
-	}
-	l.spent[c.Key.Epoch] = &spent{s.unit, epsilon, delta}
+	l.spent[c.Key.Epoch].Add(c)
 	l.head = chain(l.head, c)
 	e := &Entry{Charge: c, Head: l.head}
 	l.entries[c.Key] = e
 	return *e, nil
 }
 
+// Check returns what Reserve would, and charges nothing.
+func (l *MemoryLedger) Check(ctx context.Context, c Charge) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.check(ctx, c); err != nil {
+		return wrap("check charge", err)
+	}
+	return nil
+}
+
+// wrap leaves those errors alone that say what was done.
+func wrap(verb string, err error) error {
+	switch err.(type) {
+	case *BudgetError, *UnitError:
+		return err
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}
+
+func (l *MemoryLedger) check(ctx context.Context, c Charge) error {
+	if err := errors.Join(ctx.Err(), c.Validate()); err != nil {
+		return err
+	}
+	if _, ok := l.entries[c.Key]; ok {
+		return ErrAlreadyCharged
+	}
+	s, err := l.of(c.Key.Epoch, c.Unit)
+	if err != nil {
+		return err
+	}
+	return s.Check(c, l.budget)
+}
+
+// of is what an epoch has spent in unit.
+func (l *MemoryLedger) of(epoch, unit string) (*Spent, error) {
+	s := l.spent[epoch]
+	if s == nil {
+		return new(Spent), nil
+	}
+	if s.unit != unit {
+		return nil, &UnitError{epoch, s.unit, unit}
+	}
+	return &s.Spent, nil
+}
+
 // Commit implements Ledger.
 func (l *MemoryLedger) Commit(ctx context.Context, k Key, release []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("commit charge: %w", err)
+	}
 	if release == nil {
 		return errors.New("commit charge: give a release")
 	}
@@ -214,35 +318,21 @@ func (l *MemoryLedger) Commit(ctx context.Context, k Key, release []byte) error 
 
 // Left implements Ledger.
 func (l *MemoryLedger) Left(ctx context.Context, epoch, unit string) (Budget, error) {
+	if err := ctx.Err(); err != nil {
+		return Budget{}, fmt.Errorf("read budget: %w", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.spent[epoch]
-	if s == nil {
-		return l.budget, nil
+	s, err := l.of(epoch, unit)
+	if err != nil {
+		return Budget{}, err
 	}
-	if s.unit != unit {
-		return Budget{}, &UnitError{epoch, s.unit, unit}
-	}
-	return l.left(s), nil
-}
-
-// left rounds down: a charge of what it returns fits.
-func (l *MemoryLedger) left(s *spent) Budget {
-	down := func(budget float64, spent *big.Rat) float64 {
-		rest := new(big.Rat).SetFloat64(budget)
-		rest.Sub(rest, spent)
-		f, exact := rest.Float64()
-		if !exact && new(big.Rat).SetFloat64(f).Cmp(rest) > 0 {
-			f = math.Nextafter(f, math.Inf(-1))
-		}
-		return max(f, 0)
-	}
-	return Budget{Epsilon: down(l.budget.Epsilon, &s.epsilon), Delta: down(l.budget.Delta, &s.delta)}
+	return s.Left(l.budget), nil
 }
 
 // chain returns SHA-256(head ‖ SHA-256(charge)), where a charge is written as
-// len(epoch) epoch round digest len(unit) unit ε δ: lengths and round as 8 bytes big endian, ε and δ as
-// IEEE 754 bits big endian.
+// len(epoch) epoch round digest len(unit) unit ε δ count: lengths, round and count (at least 1) as 8 bytes
+// big endian, ε and δ as IEEE 754 bits big endian.
 func chain(head [32]byte, c Charge) [32]byte {
 	var b []byte
 	str := func(s string) {
@@ -255,6 +345,7 @@ func chain(head [32]byte, c Charge) [32]byte {
 	str(c.Unit)
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.Cost.Epsilon))
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.Cost.Delta))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.times()))
 	entry := sha256.Sum256(b)
 	return sha256.Sum256(append(head[:], entry[:]...))
 }

@@ -179,14 +179,21 @@ func (c *Coordinator) stored(ctx context.Context, q Query) (*Release, error) {
 // affordable refuses a question that the budget does not cover before any node
 // works on it. It binds nobody: Reserve decides.
 func (c *Coordinator) affordable(ctx context.Context, q Query) error {
+	charge := dp.Charge{Key: q.key(), Unit: string(q.q.Unit), Cost: q.Cost()}
+	if l, ok := c.c.Ledger.(interface {
+		Check(context.Context, dp.Charge) error
+	}); ok {
+		err := l.Check(ctx, charge)
+		if errors.Is(err, dp.ErrAlreadyCharged) { // by another run since we looked
+			return ErrInterrupted
+		}
+		return err
+	}
 	left, err := c.c.Ledger.Left(ctx, q.q.Epoch, string(q.q.Unit))
 	if err != nil {
 		return err
 	}
-	if cost := q.Cost(); !(cost.Epsilon <= left.Epsilon && cost.Delta <= left.Delta) {
-		return &dp.BudgetError{Epoch: q.q.Epoch, Unit: string(q.q.Unit), Asked: cost, Left: left}
-	}
-	return nil
+	return new(dp.Spent).Check(charge, left)
 }
 
 // collect drives the round through the transport until its collection ended.

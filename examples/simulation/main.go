@@ -13,7 +13,9 @@
 // truth is then told only under -evaluate, into OUT/simulation-only.
 //
 // The privacy budget (-epsilon, -delta) is that of the whole run. split.go says
-// how the releases share it, and the output repeats it.
+// how the releases share it, and the output repeats it. With -ledger FILE the
+// budget of the data outlives the run: the same question again is answered from
+// the file, with the same bytes and at no cost, and what is spent is refused.
 //
 // Exit codes: 0, done; 1, the run failed and no number was released (such as
 // below the quorum); 2, the flags make no sense, or -data lacks a file.
@@ -42,6 +44,7 @@ var defaults = options{
 	// The quantities of a list line are 1 to 4, so this clips only repeated
 	// items.
 	maxQuantity: 4,
+	round:       1,
 	// maxTotal 0 stands for maxItems × maxQuantity, and maxNodes 0 for two, or
 	// one where the privacy unit is a member at one store.
 }

@@ -30,6 +30,10 @@ type options struct {
 	drop                   float64
 	evaluate               bool
 	out                    string
+	ledger                 string // a file; else the budget lives as long as the run
+	ledgerBudget           dp.Budget
+	ledgerBudgetGiven      bool
+	round                  int64
 }
 
 // What retail.Generate makes at most.
@@ -88,6 +92,11 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.Float64Var(&o.drop, "drop", o.drop, "fraction of the stores that do not answer, from 0 to below 1; two thirds must answer (the quorum)")
 	fs.BoolVar(&o.evaluate, "evaluate", o.evaluate, "with -data: compare with the truth, into OUT/simulation-only")
 	fs.StringVar(&o.out, "out", o.out, "write the releases and the report page to `DIR`; a former result in it is replaced")
+
+	fs.StringVar(&o.ledger, "ledger", o.ledger, "keep budget and releases in `FILE`: the same question again is answered from it and costs nothing")
+	fs.Float64Var(&o.ledgerBudget.Epsilon, "ledger-epsilon", 0, "ε that a new -ledger allows to a privacy unit of this data in all (default -epsilon)")
+	fs.Float64Var(&o.ledgerBudget.Delta, "ledger-delta", 0, "δ that a new -ledger allows (default -delta)")
+	fs.Int64Var(&o.round, "round", o.round, "with -ledger: ask the same anew, as round 2, 3 ..., with fresh noise and at full cost")
 
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -164,7 +173,35 @@ func (o *options) check(given map[string]bool) error {
 	if err := o.checkWorld(given); err != nil {
 		return err
 	}
-	return o.checkPrivacy(given)
+	if err := o.checkPrivacy(given); err != nil {
+		return err
+	}
+	return o.checkLedger(given)
+}
+
+func (o *options) checkLedger(given map[string]bool) error {
+	if given["ledger"] && o.ledger == "" {
+		return errors.New("-ledger is empty: give it a value or leave it out")
+	}
+	for _, name := range []string{"ledger-epsilon", "ledger-delta", "round"} {
+		if given[name] && o.ledger == "" {
+			return fmt.Errorf("-%s is about the file of -ledger: give -ledger FILE too", name)
+		}
+	}
+	if o.round < 1 {
+		return fmt.Errorf("-round %d: give 1 or more", o.round)
+	}
+	o.ledgerBudgetGiven = given["ledger-epsilon"] || given["ledger-delta"]
+	if !given["ledger-epsilon"] {
+		o.ledgerBudget.Epsilon = o.epsilon
+	}
+	if !given["ledger-delta"] {
+		o.ledgerBudget.Delta = o.delta
+	}
+	if err := o.ledgerBudget.Validate(); err != nil {
+		return fmt.Errorf("-ledger-epsilon and -ledger-delta: %w", err)
+	}
+	return nil
 }
 
 func (o *options) checkWorld(given map[string]bool) error {

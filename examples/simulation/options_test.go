@@ -65,6 +65,12 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 		{"-data d -format lists -members 2", "-members is for a generated chain"},
 		{"-data d -format lists -lists 2", "-lists is for a generated chain"},
 		{"-data d -format lists -evaluate", "give -out DIR too"},
+		{"-ledger=", "-ledger is empty"},
+		{"-round 2", "-round is about the file of -ledger"},
+		{"-ledger l -round 0", "-round 0: give 1 or more"},
+		{"-ledger-epsilon 2", "-ledger-epsilon is about the file of -ledger"},
+		{"-ledger l -ledger-epsilon NaN", "Epsilon must be finite"},
+		{"-ledger l -ledger-delta 1", "Delta must be in [0, 1)"},
 		{"-v", "flag provided but not defined"},
 		{"now", `"now" is not a flag`},
 		{"-out " + used, "did not write: choose another folder"},
@@ -90,7 +96,7 @@ func TestHelp(t *testing.T) {
 	code, out, errs := start("-help")
 	assert.Zero(t, code)
 	assert.Empty(t, errs)
-	for _, flag := range strings.Fields("data format level demand stores members lists seed epsilon delta max-items max-quantity max-total max-nodes mechanism drop evaluate out") {
+	for _, flag := range strings.Fields("data format level demand stores members lists seed epsilon delta max-items max-quantity max-total max-nodes mechanism drop evaluate out ledger ledger-epsilon ledger-delta round") {
 		assert.Contains(t, out, "-"+flag)
 	}
 	for _, told := range []string{"inventory.json, and lists.json", "products.csv and one transactions*.csv", "quorum", "is replaced"} {

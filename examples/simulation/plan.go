@@ -63,6 +63,7 @@ func newPlan(o options, w *retail.World) (*plan, error) {
 	}
 	question := federated.Question{
 		Unit: w.Unit, Trust: federated.TrustedCoordinator, Epoch: w.Epoch, Window: w.Window,
+		Round:  o.round,
 		Quorum: quorum(len(w.Stores)),
 	}
 	for _, s := range w.Stores {

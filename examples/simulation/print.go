@@ -283,13 +283,21 @@ func (c *chain) printPrivacy(p *printer) {
 			})
 		}
 	}
+	budget := dp.Budget{Epsilon: o.epsilon, Delta: o.delta}
+	if o.ledger != "" {
+		budget = dp.Budget{} // that of the file: what is left of it is told as it is
+	}
 	t.rows = append(
 		t.rows,
 		[]string{"spent", number(spent.Epsilon), number(spent.Delta), "", "", ""},
-		[]string{"left of the budget", number(tidy(c.left.Epsilon, o.epsilon)), number(tidy(c.left.Delta, o.delta)), c.whyLeft(), "", ""},
+		[]string{"left of the budget", number(tidy(c.left.Epsilon, budget.Epsilon)), number(tidy(c.left.Delta, budget.Delta)), c.whyLeft(), "", ""},
 	)
 	p.table(t)
 	p.blank()
+	if c.o.ledger != "" {
+		p.wrap(c.ledgerWords())
+		p.blank()
+	}
 	b := c.demand.label().Bounds
 	p.line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
 	p.line("-max-total %d  -max-nodes %d  quorum %d of %s  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), count(len(c.nodes), "store", "stores"))
@@ -358,7 +366,10 @@ func (c *chain) cautions() []string {
 	if c.world.Generated {
 		return nil
 	}
-	out := []string{"The budget is this run's own, in memory: another run over the same data spends again, and the two add up."}
+	var out []string
+	if c.o.ledger == "" {
+		out = append(out, "The budget is this run's own, in memory: another run over the same data spends again, and the two add up. -ledger FILE keeps it.")
+	}
 	if c.world.RosterFromRecords {
 		out = append(out, "The stores are those that the records name, which is not private. A deployment fixes its roster before the data.")
 	}

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/dp/ledger"
 	"github.com/larder-dp/larder/examples/internal/retail"
 	"github.com/larder-dp/larder/federated"
-	"github.com/larder-dp/larder/pseudonym"
 )
 
 // Exit codes.
@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // simulate does what the flags say. It prints nothing before everything that can
 // fail is done.
-func simulate(ctx context.Context, o options, stdout, stderr io.Writer) error {
+func simulate(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	pr := newProgress(stderr)
 	if o.data != "" {
 		if err := checkData(o); err != nil {
@@ -66,6 +66,7 @@ func simulate(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, c.close()) }()
 	if err := c.ask(ctx, pr); err != nil {
 		return err
 	}
@@ -121,6 +122,7 @@ type chain struct {
 	transport   *countingTransport
 	ledger      dp.Ledger
 	left        dp.Budget // after all questions
+	more        int64     // how many more runs of that cost fit
 	items       map[string]retail.Item
 	stores      map[federated.NodeID]string // names
 	replaced    bool                        // -out held a former result
@@ -144,9 +146,17 @@ func newChain(o options, w *retail.World) (*chain, error) {
 	for _, a := range p.asks() {
 		queries = append(queries, a.query)
 	}
-	keys, err := pseudonym.Generate()
+	if c.ledger, err = openLedger(o); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	keys, secret, err := secrets(o)
 	if err != nil {
-		return nil, fmt.Errorf("make pseudonym keys: %w", err)
+		return nil, err
 	}
 	inventory := federated.Perpetual
 	if tellsStock(o, w) {
@@ -159,6 +169,7 @@ func newChain(o options, w *retail.World) (*chain, error) {
 			ID: s.ID, Epoch: w.Epoch, Lists: s.Lists, Sales: s.Sales, Memberships: s.Memberships,
 			Inventory: inventory(s.Inventory),
 			Pseudonym: keys.Scope("demand", w.Epoch), // one member, one pseudonym, at all stores
+			Secret:    secret,
 			Allow:     federated.AllowQueries(queries...),
 		})
 		if err != nil {
@@ -170,13 +181,8 @@ func newChain(o options, w *retail.World) (*chain, error) {
 		}
 	}
 	c.transport = &countingTransport{Transport: federated.InProcess(up...)}
-	ledger, err := dp.NewMemoryLedger(dp.Budget{Epsilon: o.epsilon, Delta: o.delta})
-	if err != nil {
-		return nil, err
-	}
-	c.ledger = ledger
 	c.coordinator, err = federated.NewCoordinator(federated.CoordinatorConfig{
-		Transport: c.transport, Ledger: ledger, Deadline: time.Hour, // the nodes are all here
+		Transport: c.transport, Ledger: c.ledger, Deadline: time.Hour, // the nodes are all here
 	})
 	return c, err
 }
@@ -200,8 +206,11 @@ func drop(stores []retail.Store, fraction float64, seed uint64) map[federated.No
 	return out
 }
 
-// ask runs the rounds.
+// ask runs the rounds, if the budget is enough for all of them.
 func (c *chain) ask(ctx context.Context, pr progress) error {
+	if err := c.affordable(ctx); err != nil {
+		return err
+	}
 	for _, a := range c.asks() {
 		step, done := pr.start("asking for "+a.title, len(c.nodes)-len(c.dropped))
 		c.transport.answered = step
@@ -213,7 +222,10 @@ func (c *chain) ask(ctx context.Context, pr progress) error {
 		}
 	}
 	var err error
-	c.left, err = c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit))
+	if c.left, err = c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit)); err != nil {
+		return err
+	}
+	c.more, err = ledger.HowMany(ctx, c.ledger, c.charge(c.spent()))
 	return err
 }
 

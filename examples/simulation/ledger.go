@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/dp/ledger"
+	"github.com/larder-dp/larder/pseudonym"
+)
+
+// openLedger opens the file of -ledger, or makes it if it is not there yet.
+// Without the flag the ledger ends with the run.
+func openLedger(o options) (dp.Ledger, error) {
+	if o.ledger == "" {
+		return dp.NewMemoryLedger(dp.Budget{Epsilon: o.epsilon, Delta: o.delta})
+	}
+	var config ledger.Config
+	if o.ledgerBudgetGiven {
+		config.Budget = o.ledgerBudget
+	}
+	l, err := ledger.Open(o.ledger, config)
+	if errors.Is(err, fs.ErrNotExist) {
+		config.Budget = o.ledgerBudget
+		l, err = ledger.Create(o.ledger, config)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-ledger %s: %w", o.ledger, err)
+	}
+	return l, nil
+}
+
+// close gives the file of -ledger back.
+func (c *chain) close() error {
+	if l, ok := c.ledger.(io.Closer); ok {
+		return l.Close()
+	}
+	return nil
+}
+
+// secrets are the key of the pseudonyms and the nodes' secret, from which
+// bounding chooses what it keeps. With -ledger they are kept beside the file:
+// one epoch has one choice, or else the same release would be compared with
+// another truth at each run.
+func secrets(o options) (keys pseudonym.Keys, secret [32]byte, err error) {
+	if o.ledger != "" {
+		b, err := os.ReadFile(secretsPath(o))
+		if err == nil {
+			keys, err = pseudonym.Parse(b[copy(secret[:], b):])
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				err = fmt.Errorf("read %s: %w", secretsPath(o), err)
+			}
+			return keys, secret, err
+		}
+	}
+	if keys, err = pseudonym.Generate(); err != nil {
+		return keys, secret, fmt.Errorf("make pseudonym keys: %w", err)
+	}
+	if _, err := rand.Read(secret[:]); err != nil || o.ledger == "" {
+		return keys, secret, err
+	}
+	b, err := keys.Export()
+	if err == nil {
+		err = os.WriteFile(secretsPath(o), append(secret[:len(secret):len(secret)], b...), 0o600)
+	}
+	if err != nil {
+		return keys, secret, fmt.Errorf("keep the keys of -ledger: %w", err)
+	}
+	return keys, secret, nil
+}
+
+func secretsPath(o options) string { return o.ledger + ".keys" }
+
+// affordable refuses a run of which the ledger does not cover all questions that
+// it has no answer to yet, and says which -epsilon and -delta it would cover.
+func (c *chain) affordable(ctx context.Context) error {
+	if c.o.ledger == "" {
+		return nil
+	}
+	var cost dp.Spent
+	for _, a := range c.asks() {
+		q := a.query.Question()
+		_, err := c.ledger.Lookup(ctx, dp.Key{Epoch: q.Epoch, Round: q.Round, Digest: a.query.Digest()})
+		switch {
+		case errors.Is(err, dp.ErrNotCharged):
+			cost.Add(c.charge(a.query.Cost()))
+		case err != nil:
+			return err
+		}
+	}
+	left, err := c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit))
+	if err != nil {
+		return err
+	}
+	err = new(dp.Spent).Check(c.charge(cost.Total()), left)
+	var over *dp.BudgetError
+	if !errors.As(err, &over) {
+		return err
+	}
+	if over.Largest.Epsilon > 0 {
+		return fmt.Errorf("-ledger %s: %w: -epsilon %g -delta %g would pass, and what was asked before is free",
+			c.o.ledger, err, over.Largest.Epsilon, min(c.o.delta, left.Delta))
+	}
+	return fmt.Errorf("-ledger %s: %w: it is spent, and only what was asked before is answered, for free", c.o.ledger, err)
+}
+
+// charge is what a whole run costs the unit that it protects.
+func (c *chain) charge(cost dp.Budget) dp.Charge {
+	return dp.Charge{Key: dp.Key{Epoch: c.world.Epoch, Round: 1}, Unit: string(c.world.Unit), Cost: cost}
+}
+
+// ledgerWords says what is left, for the owner of the data.
+func (c *chain) ledgerWords() string {
+	more := "no other run like this one fits"
+	if c.more > 0 {
+		more = fmt.Sprintf("%s more like this one fit, asked anew with -round", group(c.more))
+	}
+	return fmt.Sprintf("The ledger %s has ε = %s, δ = %s left for this epoch: %s. The same question again costs nothing.",
+		filepath.Base(c.o.ledger), number(c.left.Epsilon), number(c.left.Delta), more)
+}
