@@ -553,7 +553,7 @@ func TestRulesBite(t *testing.T) {
 		{"docs", "dp/a.go", good + "type T int // T is.\n\nfunc (*T) M() {}", "M needs a comment"},
 		{"docs", "dp/a.go", good + "type T int", "T needs a comment"},
 		{"docs", "dp/a.go", good + "const (\n A = 1 // A is.\n B = 2)", "B needs a comment"},
-		{"size", "dp/a.go", good + "var A" + strings.Repeat(", A", 35) + " int", "exports 36 names"},
+		{"size", "pseudonym/a.go", "// Package pseudonym is.\npackage pseudonym\n" + "var A" + strings.Repeat(", A", 35) + " int", "exports 36 names"},
 		{"size", "federated/a.go", good + "var A" + strings.Repeat(", A", 60) + " int", "exports 61 names"},
 		{"layout", "utils/a.go", good, "the top level is fixed"},
 		{"words", "dp/a.go", good + "// TO" + "DO: more", "has"},
