@@ -426,9 +426,15 @@ func TestDiscreteAgainstConvolution(t *testing.T) {
 	}
 }
 
-// rounds is how many random cases a test tries: n, or twenty times as many with
-// LARDER_FULL.
+// rounds is how many random cases a test tries: n, half as many with -short, or
+// twenty times as many with LARDER_FULL.
 func rounds(n int) int {
+	switch {
+	case raceEnabled:
+		return 1
+	case testing.Short():
+		return n / 2
+	}
 	if os.Getenv("LARDER_FULL") != "" {
 		return 20 * n
 	}

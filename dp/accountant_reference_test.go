@@ -240,7 +240,10 @@ func TestReferenceAnswers(t *testing.T) {
 		text string
 	}
 	var rows []row
-	for _, c := range file.Cases {
+	for i, c := range file.Cases {
+		if raceEnabled && i%15 != 0 {
+			continue
+		}
 		start := time.Now()
 		got, err := c.answer()
 		took := time.Since(start)
