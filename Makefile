@@ -17,8 +17,9 @@ all: test lint ## test and lint
 test: ## run the tests, as README does
 	$(call each,go test ./...)
 
-full: ## run the tests with the race detector and all counts at full size (long)
-	$(call each,LARDER_FULL=1 go test -race -count=1 -timeout 60m ./...)
+full: ## run the tests at full counts, then with the race detector (long)
+	$(call each,LARDER_FULL=1 go test -count=1 -timeout 60m ./...)
+	$(call each,go test -race -count=1 -timeout 60m ./...)
 
 lint: ## check format, vet and staticcheck
 	$(call each,! $(TOOL) gofumpt -l . | grep .)
