@@ -50,10 +50,13 @@ type reporter interface {
 	Report(ctx context.Context, epoch, unit string) (Report, error)
 }
 
-// everyLedger runs a test on each kind of ledger: so far, files.
+// everyLedger runs a test on each kind of ledger.
 func everyLedger(t *testing.T, test func(t *testing.T, open func(Config) reporter)) {
 	t.Run("file", func(t *testing.T) {
 		test(t, func(c Config) reporter { return newFile(t, c) })
+	})
+	everyDatabase(t, func(t *testing.T, d *database) {
+		test(t, func(c Config) reporter { return d.create(t, c) })
 	})
 }
 

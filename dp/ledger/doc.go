@@ -1,15 +1,18 @@
 // Package ledger holds privacy budgets where they outlive the process: in a file
-// that is a dp.Ledger.
+// for one process, or in a database for many. Both are a dp.Ledger.
 //
 //	l, err := ledger.Create(path, ledger.Config{Budget: dp.Budget{Epsilon: 4, Delta: 1e-6}}) // once
 //	l, err := ledger.Open(path, ledger.Config{})                                             // at every later start
+//
+//	l, err := ledger.CreateSQL(ctx, db, ledger.PostgreSQL, ledger.Config{Budget: dp.Budget{Epsilon: 4, Delta: 1e-6}}) // once
+//	l, err := ledger.OpenSQL(ctx, db, ledger.PostgreSQL, ledger.Config{})                                             // in every process
 //
 //	n, err := ledger.HowMany(ctx, l, charge)  // how many more of these can I ask
 //	r, err := l.Report(ctx, epoch, unit)      // what was spent, and what a refill means
 //
 // # Promise
 //
-//   - Order. What Reserve acknowledged is durable (fsync), and what Lookup shows was durable before. So the order reserve, draw noise,
+//   - Order. What Reserve acknowledged is durable (fsync, or a commit of the database), and what Lookup shows was durable before. So the order reserve, draw noise,
 //     commit and store, tell survives a crash at any point.
 //   - Once. A key is charged once and has one release for ever.
 //   - No overspending. Charges are added exactly, as rationals, one after the other
@@ -44,10 +47,11 @@
 //     spent twice. Nothing inside can tell. A witness elsewhere can: whoever keeps
 //     a Head (each release's label carries its hash) and gives it as Config.Known,
 //     or to Verify, finds out, and finds a fork. Nodes should.
-//   - Somebody who can write to the file and knows this text. He can
+//   - Somebody who can write to the file or the tables and knows this text. He can
 //     make up a whole chain. The witness helps against what was there before.
 //   - A disk that says that it has written and has not, and two machines that open
 //     one file over a network file system whose flock is not real.
+//   - Clocks. Each process puts a charge into the windows of its own clock.
 //   - Reading: releases are stored as they are. They are public by design, and
 //     epochs, units and times of questions stand beside them.
 //
@@ -108,4 +112,68 @@
 //
 // Open reads and hashes all of it: allow a second for each few hundred megabytes.
 // Memory holds an entry for each charge, not the releases.
+//
+// # The database
+//
+// The caller brings the sql.DB and its driver: this package links none. The
+// tables are found by the connection's search path, or are those of SQLite's
+// file; a schema holds one ledger. CreateSQL makes
+//
+//	larder_ledger: one row
+//	one      1
+//	version  1
+//	id       the ledger's id, random, 32 bytes
+//	policy   the policy, as in a file
+//	start    head₀, as in a file
+//	seq      how many records there are
+//	size     what a file of them would have, in bytes
+//	head     the head of the last
+//
+//	larder_charges: a row for each reservation
+//	seq      its number in the chain, from 1
+//	epoch, round, digest
+//	         its key, unique
+//	record   the record, as in a file
+//	head     headᵢ, as in a file
+//
+//	larder_releases: a row for each commit
+//	seq      its number in the same chain
+//	charge   the seq of its reservation, unique
+//	record   the record
+//	head     headᵢ
+//	release  the release, at most 256 MiB
+//
+// so heads are those of a file with the same records, and amounts are rounded nowhere.
+// Nothing in the tables is believed: each process reads the records that it has not
+// seen at the beginning of every call, verifies them, and adds up for itself.
+// A column that is not what was written, a row that is missing and one too many
+// are a *CorruptError, whose Offset is that of the record in such a file. A
+// head that this process has seen and that is not extended is ErrRolledBack,
+// as after a restore, or a failover to a server that was behind. A process that
+// starts has seen nothing: give it Known heads. What was verified
+// once is read again by OpenSQL and VerifySQL only, and releases by Lookup and
+// VerifySQL.
+//
+// A charge is one transaction, and so is a commit with its release. Under
+// PostgreSQL it is serialisable and takes the table larder_ledger in exclusive mode first,
+// so that processes queue and do not fail; under SQLite it is
+// BEGIN IMMEDIATE. Readers wait for nobody, but in a SQLite file without WAL. Where
+// the database says that somebody was in the way, or the connection breaks, the
+// call tries again for half a minute, or as long as its context lasts. When the
+// answer to a COMMIT is lost, it first looks, under the lock that the lost
+// transaction held, what became of it; only if the database cannot be reached
+// does it return an error that leaves it open, and Lookup tells later. All
+// transactions stand in one line: allow one or two fsyncs for each.
+//
+// Durability is not left to settings. PostgreSQL runs each transaction with
+// synchronous_commit at least on, and is refused with fsync or full_page_writes
+// off, or with unlogged tables. SQLite runs with synchronous=EXTRA and fullfsync, and is refused in
+// memory and with journal_mode off or memory. WAL is the faster mode.
+// The file must be on a local disk, and nobody may move or replace it while a
+// process has it open.
+//
+// A role that only charges needs no right to change or delete a record:
+//
+//	GRANT SELECT, UPDATE ON larder_ledger TO charger;
+//	GRANT SELECT, INSERT ON larder_charges, larder_releases TO charger;
 package ledger

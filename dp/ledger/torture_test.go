@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "torture":
 		os.Exit(tortureChild())
+	case "charge":
+		os.Exit(chargingChild())
+	case "race":
+		os.Exit(racingChild())
 	case "open":
 		_, err := Open(os.Getenv(childWhere), Config{})
 		fmt.Println(err)
