@@ -91,7 +91,8 @@ func TestDiscreteGaussianIsNotTheGaussian(t *testing.T) {
 // discreteGaussianDelta is the exact δ(ε) for sensitivity 1: Σ max(0, P(x) − e^ε·P(x−1)).
 func discreteGaussianDelta(sigma, epsilon float64) float64 {
 	var all, delta float64
-	for x := -60.0 * max(sigma, 1); x <= 60*max(sigma, 1); x++ {
+	reach := math.Ceil(60 * max(sigma, 1))
+	for x := -reach; x <= reach; x++ {
 		all += math.Exp(-x * x / (2 * sigma * sigma))
 		delta += max(0, math.Exp(-x*x/(2*sigma*sigma))-math.Exp(epsilon-square(x-1)/(2*sigma*sigma)))
 	}
@@ -104,6 +105,34 @@ func TestDiscreteGaussianKeepsItsPromise(t *testing.T) {
 			n, err := Calibrate(Params{Epsilon: epsilon, Delta: delta, Mechanism: DiscreteGaussian}, unit)
 			require.NoError(t, err)
 			assert.LessOrEqual(t, discreteGaussianDelta(n.Scale(), epsilon), delta, "ε %g δ %g", epsilon, delta)
+		}
+	}
+}
+
+// TestSingleValueNeedsLess: where a unit moves one value, σ comes from its exact loss:
+// at most that of zCDP, and a σ smaller by a thousandth breaks the promise.
+func TestSingleValueNeedsLess(t *testing.T) {
+	for _, lInf := range []int64{1, 3} {
+		for _, epsilon := range []float64{0.05, 0.5, 1, 4} {
+			for _, delta := range []float64{1e-3, 1e-6, 1e-10} {
+				p := Params{Epsilon: epsilon, Delta: delta, Mechanism: DiscreteGaussian}
+				n, err := Calibrate(p, Sensitivity{L0: 1, L1: lInf, L2Squared: lInf * lInf, LInf: lInf})
+				require.NoError(t, err)
+				two, err := Calibrate(p, Sensitivity{L0: 2, L1: lInf, L2Squared: lInf * lInf, LInf: lInf})
+				require.NoError(t, err)
+				assert.Less(t, n.Scale(), two.Scale()*0.98)
+				delta := func(scale float64) Bracket {
+					e := n.Event()
+					e.Scale = scale
+					a, err := Compose(e)
+					require.NoError(t, err)
+					b, err := a.Delta(epsilon)
+					require.NoError(t, err)
+					return b
+				}
+				assert.LessOrEqual(t, delta(n.Scale()).Hi, p.Delta)
+				assert.Greater(t, delta(n.Scale()*0.999).Lo, p.Delta)
+			}
 		}
 	}
 }

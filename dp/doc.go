@@ -15,7 +15,7 @@
 //	a, err := dp.Compose(dp.Event{Mechanism: dp.Laplace, Scale: 10, Sensitivity: 1, Count: 52})
 //	b, err := a.Epsilon(1e-6)                  // b.Lo ≤ ε ≤ b.Hi, and b.Proof how
 //
-// SmallestScale inverts it; a Filter holds a budget over events chosen along the
+// SmallestScale inverts it; a Rule says how a ledger adds charges up; a Filter holds a budget over events chosen along the
 // way. A key set that depends on the data first passes a Selection, which is charged
 // too. The value of Bounds that clips a unit's contributions (Bounds.Clip) is the
 // value that the noise is scaled to; nobody passes a sensitivity by hand.
@@ -81,10 +81,10 @@
 //
 //	head₀ = SHA-256("larder memory ledger")
 //	headᵢ = SHA-256(headᵢ₋₁ ‖ SHA-256(chargeᵢ))
-//	charge = len(epoch) epoch round digest len(unit) unit ε δ count
+//	charge = len(epoch) epoch round digest len(unit) unit ε δ count len(events) events
 //
-// with lengths, round and count as 8 bytes big endian, the digest as 32 bytes, and ε and δ as the 8 bytes of an IEEE 754
-// float64, big endian.
+// with lengths, round and count as 8 bytes big endian, the digest as 32 bytes, ε and δ as the 8 bytes of an IEEE 754
+// float64, big endian, and events as encoding/json writes them, empty if there are none.
 //
 // # Sources
 //
@@ -93,6 +93,8 @@
 //   - Ghosh, Roughgarden, Sundararajan: Universally Utility-Maximizing Privacy Mechanisms, 2009, arXiv 0811.2841
 //   - Korolova, Kenthapadi, Mishra, Ntoulas: Releasing Search Queries and Clicks Privately, 2009 (partition selection)
 //   - Bun, Steinke: Concentrated Differential Privacy, 2016, arXiv 1605.02065
+//   - Whitehouse, Ramdas, Rogers, Wu: Fully-Adaptive Composition in Differential
+//     Privacy, 2023, arXiv 2203.05481
 //   - Lemire: Fast Random Integer Generation in an Interval, 2019, arXiv 1805.10941
 //   - Google: Secure Noise Generation, github.com/google/differential-privacy/blob/main/common_docs/Secure_Noise_Generation.pdf
 package dp

@@ -187,7 +187,7 @@ func (e Event) discrete() bool {
 // noise on a vector is pure ε = Δ₁/b. Google's Gaussian is a Gaussian of Δ₂/σ,
 // and its Delta is what the cut of its tails adds. Discrete Gaussian noise on
 // a vector is Δ₂²/2σ²-zCDP (Canonne, Kamath, Steinke 2020, Section 2.2): a loss
-// distribution of one number does not cover it. The zero Noise yields an Event
+// distribution of one number covers it only where a unit moves no other. The zero Noise yields an Event
 // that does not validate.
 func (n Noise) Event() Event {
 	s := n.sensitivity
@@ -196,6 +196,9 @@ func (n Noise) Event() Event {
 	case Laplace, DiscreteLaplace:
 		return Event{Mechanism: PureDP, Epsilon: n.params.Epsilon, Count: 1}
 	case DiscreteGaussian:
+		if s.L0 == 1 {
+			return Event{Mechanism: DiscreteGaussian, Scale: n.scale, Sensitivity: float64(s.LInf), Count: 1}
+		}
 		return Event{Mechanism: DiscreteGaussian, Scale: n.scale, L2: l2, Count: 1}
 	case Gaussian:
 		// Doubled, so that it also covers the laws' being normalised after the cut.

@@ -150,16 +150,17 @@ func divergenceOf(e Event, order float64) (float64, error) {
 // The rule: a filter with the capacity Bₖ = 2ᵏ·B₀ at an order αₖ runs for every k = 0, 1, …,
 // all at once, each at its own δₖ = δ/((k+1)(k+2)) (these add up to δ). When the sum of the
 // divergences passes Bₖ, the k-th has stopped, and the next one speaks. Filter k
-// says that with probability 1 − δₖ over the answers the loss up to its stop is at most
-// εₖ; by the union bound all of them hold together, whatever the stopping time: an
+// says that with probability 1 − δₖ over the answers the loss up to its stop is within
+// ±εₖ; by the union bound all of them hold together, whatever the stopping time: an
 // odometer in the sense of Rogers, Roth, Ullman, Vadhan 2016 (arXiv 1605.08294),
 // Definition 3.6. What is claimed is a bound on the privacy loss that
 // holds with probability 1 − δ at all times at once:
 //
-//	P(L > ε) ≤ exp((α−1)·(B − ε)) for divergence B at α (Markov), so εₖ = Bₖ + ln(1/δₖ)/(αₖ−1)
+//	P(L > ε) ≤ exp((α−1)·(B − ε)) for divergence B at α (Markov), so εₖ = Bₖ + ln(2/δₖ)/(αₖ−1)
 //
-// which implies (ε, δ)-differential privacy at each stopping time whose report is
-// bounded by ε.
+// where P(L < −ε) is no larger: it is at most e^{−ε} times the probability of L < −ε under
+// the neighbour, whose loss −L is bounded in the same way. It implies
+// (ε, δ)-differential privacy at each stopping time whose report is bounded by ε.
 type Odometer struct {
 	delta  float64
 	levels []level
@@ -179,7 +180,7 @@ func NewOdometer(delta float64) (*Odometer, error) {
 	for k := range 48 {
 		// Level k is for ρ of 2ᵏ⁻²⁴; its order is the best for a Gaussian of that ρ.
 		rho := math.Ldexp(1, k-24)
-		log := math.Log(float64(k+1)*float64(k+2)) - math.Log(delta)
+		log := math.Log(2*float64(k+1)*float64(k+2)) - math.Log(delta)
 		order := min(math.Ceil(1+math.Sqrt(log/rho)), 1e6)
 		capacity := rho * order
 		o.levels = append(o.levels, level{order, capacity, (capacity + log/(order-1)) * (1 + 1e-12)})

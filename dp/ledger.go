@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,13 +52,22 @@ type Charge struct {
 	Unit string
 	// Cost is added to what the unit's budget has already spent, Count times.
 	Cost Budget
+	// Events are the mechanisms behind one repetition, for the rules and the auditors that
+	// know more of them than Cost, which must hold for all of them together. At most 16;
+	// none means that only Cost is known.
+	Events []Event
 	// Count is how many repetitions of a mechanism of that Cost stand behind the
 	// release; 0 means 1.
 	Count int64
 }
 
-// maxName is the longest name of an epoch or a unit, in bytes.
-const maxName = 1000
+const (
+	// maxName is the longest name of an epoch or a unit, in bytes.
+	maxName = 1000
+	// maxEvents and maxOrders keep the record of a charge small.
+	maxEvents = 16
+	maxOrders = 16
+)
 
 // Validate refuses a charge without an epoch, a unit or a round of at least 1,
 // of a cost that is no Budget or a negative Count, and names that no database
@@ -70,6 +81,17 @@ func (c Charge) Validate() error {
 	}
 	if c.Count < 0 {
 		return errors.New("Count must not be negative")
+	}
+	if len(c.Events) > maxEvents {
+		return fmt.Errorf("Events must be at most %d", maxEvents)
+	}
+	for i, e := range c.Events {
+		if err := e.Validate(); err != nil {
+			return fmt.Errorf("Events[%d]: %w", i, err)
+		}
+		if len(e.Orders) > maxOrders {
+			return fmt.Errorf("Events[%d]: Orders must be at most %d in a charge", i, maxOrders)
+		}
 	}
 	for _, name := range []string{c.Key.Epoch, c.Unit} {
 		if len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
@@ -241,6 +263,7 @@ func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
 		l.spent[c.Key.Epoch] = &memorySpent{unit: c.Unit}
 	}
 	l.spent[c.Key.Epoch].Add(c)
+	c.Events = slices.Clone(c.Events)
 	l.head = chain(l.head, c)
 	e := &Entry{Charge: c, Head: l.head}
 	l.entries[c.Key] = e
@@ -331,8 +354,9 @@ func (l *MemoryLedger) Left(ctx context.Context, epoch, unit string) (Budget, er
 }
 
 // chain returns SHA-256(head ‖ SHA-256(charge)), where a charge is written as
-// len(epoch) epoch round digest len(unit) unit ε δ count: lengths, round and count (at least 1) as 8 bytes
-// big endian, ε and δ as IEEE 754 bits big endian.
+// len(epoch) epoch round digest len(unit) unit ε δ count len(events) events: lengths, round
+// and count (at least 1) as 8 bytes big endian, ε and δ as IEEE 754 bits big endian, events
+// as encoding/json writes them, or nothing where there are none.
 func chain(head [32]byte, c Charge) [32]byte {
 	var b []byte
 	str := func(s string) {
@@ -346,6 +370,12 @@ func chain(head [32]byte, c Charge) [32]byte {
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.Cost.Epsilon))
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.Cost.Delta))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.times()))
+	if len(c.Events) > 0 {
+		events, _ := json.Marshal(c.Events) // valid, so finite
+		str(string(events))
+	} else {
+		str("")
+	}
 	entry := sha256.Sum256(b)
 	return sha256.Sum256(append(head[:], entry[:]...))
 }

@@ -192,7 +192,7 @@ func TestLedgerChain(t *testing.T) {
 	c := Charge{Key: Key{Epoch: "e", Round: 258, Digest: [32]byte{9}}, Unit: "list", Cost: Budget{1, 0.5}}
 	written, err := hex.DecodeString("0000000000000001" + "65" + "0000000000000102" +
 		"09" + "00000000000000000000000000000000000000000000000000000000000000" +
-		"0000000000000004" + "6c697374" + "3ff0000000000000" + "3fe0000000000000" + "0000000000000001")
+		"0000000000000004" + "6c697374" + "3ff0000000000000" + "3fe0000000000000" + "0000000000000001" + "0000000000000000")
 	require.NoError(t, err)
 	start, entry := sha256.Sum256([]byte("larder memory ledger")), sha256.Sum256(written)
 	want := sha256.Sum256(append(start[:], entry[:]...))

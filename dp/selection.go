@@ -95,6 +95,11 @@ func (s Selection) Threshold() int64 {
 // Cost returns (ε, δ).
 func (s Selection) Cost() Budget { return Budget{Epsilon: s.params.Epsilon, Delta: s.params.Delta} }
 
+// Event returns how the selection is accounted: as (ε, δ), whatever it selects.
+func (s Selection) Event() Event {
+	return Event{Mechanism: PartitionSelection, Epsilon: s.params.Epsilon, Delta: s.params.Delta, Count: 1}
+}
+
 // GroupCost is Noise.GroupCost for a selection. It costs m·ε. Disjoint: m times as
 // many keys, so m·δ. Summed: m·L0 hits of LInf each, where t ≤ m of them may fall on the
 // same key, which is then published with probability g(t) = P(t·LInf + X ≥ τ): at most

@@ -22,7 +22,7 @@ func TestSpentRounds(t *testing.T) {
 			part := new(big.Rat).SetFloat64(x)
 			sum.Add(sum, part.Mul(part, new(big.Rat).SetInt64(max(n, 1))))
 		}
-		total := s.Total().Epsilon
+		total := s.Total(Budget{}).Epsilon
 		if new(big.Rat).SetFloat64(total).Cmp(sum) < 0 || total > 0 && new(big.Rat).SetFloat64(math.Nextafter(total, 0)).Cmp(sum) >= 0 {
 			t.Fatalf("total is %v", total)
 		}

@@ -179,7 +179,7 @@ func (c *Coordinator) stored(ctx context.Context, q Query) (*Release, error) {
 // affordable refuses a question that the budget does not cover before any node
 // works on it. It binds nobody: Reserve decides.
 func (c *Coordinator) affordable(ctx context.Context, q Query) error {
-	charge := dp.Charge{Key: q.key(), Unit: string(q.q.Unit), Cost: q.Cost()}
+	charge := q.charge(q.key())
 	if l, ok := c.c.Ledger.(interface {
 		Check(context.Context, dp.Charge) error
 	}); ok {
@@ -247,7 +247,7 @@ func (c *Coordinator) finish(ctx context.Context, r *round) (*Release, error) {
 
 // reserve makes the charge durable: reserving → noising, refused or aborted.
 func (c *Coordinator) reserve(ctx context.Context, r *round) (head [32]byte, err error) {
-	e, err := c.c.Ledger.Reserve(ctx, dp.Charge{Key: r.q.key(), Unit: string(r.q.q.Unit), Cost: r.q.Cost()})
+	e, err := c.c.Ledger.Reserve(ctx, r.q.charge(r.q.key()))
 	if errors.Is(err, dp.ErrAlreadyCharged) { // by another coordinator since we looked
 		err = ErrInterrupted
 	}

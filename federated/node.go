@@ -251,7 +251,7 @@ func (n *Node) charge(ctx context.Context, a ask) ([]byte, *refusal, error) {
 	if n.c.Ledger == nil {
 		return nil, nil, nil
 	}
-	_, err := n.c.Ledger.Reserve(ctx, dp.Charge{Key: n.key(a.q), Unit: string(a.q.q.Unit), Cost: a.q.Cost()})
+	_, err := n.c.Ledger.Reserve(ctx, a.q.charge(n.key(a.q)))
 	var over *dp.BudgetError
 	var other *dp.UnitError
 	switch {

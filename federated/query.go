@@ -305,6 +305,23 @@ func (q Query) Cost() dp.Budget {
 	return c
 }
 
+// Charge returns what one round of the query asks of a ledger: its Cost, and the mechanisms
+// behind it.
+func (q Query) Charge() dp.Charge {
+	if q.query == nil {
+		return dp.Charge{}
+	}
+	return q.charge(q.key())
+}
+
+func (q *query) charge(k dp.Key) dp.Charge {
+	c := dp.Charge{Key: k, Unit: string(q.q.Unit), Cost: Query{q}.Cost(), Events: []dp.Event{q.noise.Event()}}
+	if q.selects() {
+		c.Events = append(c.Events, q.sel.Event())
+	}
+	return c
+}
+
 // Noise returns the calibrated noise of the query's values.
 func (q Query) Noise() dp.Noise {
 	if q.query == nil {

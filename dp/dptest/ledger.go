@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -175,9 +176,13 @@ var ledgerCases = []ledgerCase{
 		for round := range int64(3) {
 			c := charge(round+1, dp.Budget{Epsilon: 0.1, Delta: 1e-9})
 			c.Count = 2
+			c.Events = []dp.Event{{Mechanism: dp.DiscreteGaussian, Scale: 7.25, L2: 3, Count: 1}, {Mechanism: dp.PureDP, Epsilon: 0.1, Count: 3}}[:round]
+			if round == 0 {
+				c.Events = nil
+			}
 			e := b.reserve(c)
 			got, err := b.l.Lookup(b.ctx, c.Key)
-			b.want(err == nil && got.Charge == c && e.Charge == c, "the entries of Reserve and Lookup (%v) do not have the charge", err)
+			b.want(err == nil && reflect.DeepEqual(got.Charge, c) && reflect.DeepEqual(e.Charge, c), "the entries of Reserve and Lookup (%v) do not have the charge", err)
 			b.want(got.Head == e.Head, "Lookup has another head than Reserve")
 			heads[e.Head] = true
 		}

@@ -129,7 +129,7 @@ func (l *naive) Reserve(ctx context.Context, c dp.Charge) (dp.Entry, error) {
 		allowed := dp.Budget{Epsilon: l.allowed.Epsilon, Delta: math.Nextafter(1, 0)}
 		err = spent.Check(costs, allowed)
 	case "adds in float64":
-		if t := spent.Total(); err != nil && float64(float32(t.Epsilon+c.Cost.Epsilon)) <= l.allowed.Epsilon && c.Cost.Delta == 0 {
+		if t := spent.Total(l.allowed); err != nil && float64(float32(t.Epsilon+c.Cost.Epsilon)) <= l.allowed.Epsilon && c.Cost.Delta == 0 {
 			err = nil
 		}
 	case "a race":

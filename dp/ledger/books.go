@@ -21,7 +21,7 @@ type books struct {
 
 type account struct {
 	unit          string // of the first charge
-	spent         dp.Spent
+	spent         *dp.Spent
 	charges, open int64
 	windows       []map[int64]*dp.Spent // by the policy's windows, then by ordinal
 }
@@ -41,18 +41,18 @@ func (b *books) account(epoch, unit string) (*account, error) {
 	} else if a != nil {
 		return a, nil
 	}
-	a := &account{unit: unit, windows: make([]map[int64]*dp.Spent, len(b.Windows))}
+	a := &account{unit: unit, spent: b.Rule.Spent(), windows: make([]map[int64]*dp.Spent, len(b.Windows))}
 	for i := range a.windows {
 		a.windows[i] = map[int64]*dp.Spent{}
 	}
 	return a, nil
 }
 
-func (a *account) window(i int, ordinal int64) *dp.Spent {
+func (b *books) window(a *account, i int, ordinal int64) *dp.Spent {
 	if s := a.windows[i][ordinal]; s != nil {
 		return s
 	}
-	return new(dp.Spent)
+	return b.Rule.Spent()
 }
 
 // check returns nil if c fits all budgets at that time.
@@ -93,11 +93,11 @@ func (b *books) refuse(a *account, c dp.Charge, at time.Time) (*dp.BudgetError, 
 		refused.Repetitions = min(refused.Repetitions, e.Repetitions)
 		return nil
 	}
-	if err := add(&a.spent, b.Budget, ""); err != nil {
+	if err := add(a.spent, b.Budget, ""); err != nil {
 		return nil, err
 	}
 	for i, w := range b.Windows {
-		if err := add(a.window(i, w.ordinal(at)), w.Budget, w.Name); err != nil {
+		if err := add(b.window(a, i, w.ordinal(at)), w.Budget, w.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -113,10 +113,10 @@ func (b *books) after(a *account, c dp.Charge, at time.Time) time.Time {
 	for range 1000 { // stretches in the future are empty unless a clock was wrong
 		next := at
 		for i, w := range b.Windows {
-			if new(dp.Spent).Check(c, w.Budget) != nil {
+			if b.Rule.Spent().Check(c, w.Budget) != nil {
 				return time.Time{} // not even a stretch of its own has room
 			}
-			if k := w.ordinal(at); a.window(i, k).Check(c, w.Budget) != nil {
+			if k := w.ordinal(at); b.window(a, i, k).Check(c, w.Budget) != nil {
 				if begin := w.from(k + 1); begin.After(next) {
 					next = begin
 				}
@@ -133,7 +133,7 @@ func (b *books) after(a *account, c dp.Charge, at time.Time) time.Time {
 func (b *books) left(a *account, at time.Time) dp.Budget {
 	left := a.spent.Left(b.Budget)
 	for i, w := range b.Windows {
-		left = least(left, a.window(i, w.ordinal(at)).Left(w.Budget))
+		left = least(left, b.window(a, i, w.ordinal(at)).Left(w.Budget))
 	}
 	return left
 }
@@ -149,18 +149,18 @@ func (b *books) foresee(c dp.Charge, at time.Time) (warnings []Warning) {
 		return nil // check has refused it
 	}
 	tell := func(s *dp.Spent, allowed dp.Budget, window string) {
-		var after dp.Spent
+		after := b.Rule.Spent()
 		after.AddSpent(s)
 		after.Add(c)
 		for _, f := range b.config.WarnAt {
 			if !s.Reaches(f, allowed) && after.Reaches(f, allowed) {
-				warnings = append(warnings, Warning{c.Key.Epoch, c.Unit, window, f, after.Total(), allowed})
+				warnings = append(warnings, Warning{c.Key.Epoch, c.Unit, window, f, after.Total(allowed), allowed})
 			}
 		}
 	}
-	tell(&a.spent, b.Budget, "")
+	tell(a.spent, b.Budget, "")
 	for i, w := range b.Windows {
-		tell(a.window(i, w.ordinal(at)), w.Budget, w.Name)
+		tell(b.window(a, i, w.ordinal(at)), w.Budget, w.Name)
 	}
 	return warnings
 }
@@ -175,11 +175,22 @@ func (b *books) add(c dp.Charge, at time.Time) error {
 	a.spent.Add(c)
 	for i, w := range b.Windows {
 		k := w.ordinal(at)
-		a.windows[i][k] = a.window(i, k)
+		a.windows[i][k] = b.window(a, i, k)
 		a.windows[i][k].Add(c)
 	}
 	a.charges++
 	a.open++
+	return nil
+}
+
+// replay adds a reservation that a ledger holds.
+func (b *books) replay(r record) error {
+	if r.rule != b.Rule.String() {
+		return errors.New("a charge by another rule than the policy's")
+	}
+	if err := b.add(r.charge, r.at); err != nil {
+		return errors.New("a charge in another unit than the epoch's")
+	}
 	return nil
 }
 
@@ -198,11 +209,14 @@ func (b *books) warn(warnings []Warning) {
 // words.
 type Report struct {
 	Epoch, Unit string
+	// Rule is how the ledger adds charges up.
+	Rule dp.Rule
 	// Charges is how many there were, and WithoutRelease how many of them have
 	// no release: they are under way, or were interrupted and stay spent.
 	Charges, WithoutRelease int64
 	// Spent, rounded up, is the sum over all windows: the loss of the rows that
-	// were there all along. Left, rounded down, is what may be spent now.
+	// were there all along. Left, rounded down, is what may be spent now: by the rule
+	// zcdp for a charge of which nothing but its Cost is known. HowMany tells the rest.
 	Spent, Budget, Left dp.Budget
 	// Windows are the stretches with charges, by window, then by time.
 	Windows []Stretch
@@ -221,12 +235,12 @@ func (b *books) report(epoch, unit string, at time.Time) (Report, error) {
 		return Report{}, err
 	}
 	r := Report{
-		Epoch: epoch, Unit: unit, Charges: a.charges, WithoutRelease: a.open,
-		Spent: a.spent.Total(), Budget: b.Budget, Left: b.left(a, at),
+		Epoch: epoch, Unit: unit, Rule: b.Rule, Charges: a.charges, WithoutRelease: a.open,
+		Spent: a.spent.Total(b.Budget), Budget: b.Budget, Left: b.left(a, at),
 	}
 	for i, w := range b.Windows {
 		for _, k := range slices.Sorted(maps.Keys(a.windows[i])) {
-			r.Windows = append(r.Windows, Stretch{w.Name, w.from(k), w.from(k + 1), a.windows[i][k].Total(), w.Budget})
+			r.Windows = append(r.Windows, Stretch{w.Name, w.from(k), w.from(k + 1), a.windows[i][k].Total(w.Budget), w.Budget})
 		}
 	}
 	return r, nil
@@ -237,6 +251,9 @@ func (r Report) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "Unit %s in epoch %q: %s spent ε=%g δ=%g of ε=%g δ=%g. Left now: ε=%g δ=%g.\n",
 		r.Unit, r.Epoch, several(r.Charges, "charge"), r.Spent.Epsilon, r.Spent.Delta, r.Budget.Epsilon, r.Budget.Delta, r.Left.Epsilon, r.Left.Delta)
+	if r.Rule.String() != ruleSum {
+		fmt.Fprintf(&s, "Charges are added up by the rule %s: one of Gaussian noise costs less than its ε.\n", r.Rule)
+	}
 	if r.WithoutRelease > 0 {
 		fmt.Fprintf(&s, "Without a release: %s, under way or interrupted. What was reserved stays spent.\n", several(r.WithoutRelease, "charge"))
 	}

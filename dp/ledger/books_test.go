@@ -256,7 +256,7 @@ func TestRemedyOfWindows(t *testing.T) {
 		budget := func(name string) dp.Budget {
 			return dp.Budget{Epsilon: rapid.Float64Range(1e-3, 5).Draw(t, name), Delta: rapid.Float64Range(1e-9, 0.5).Draw(t, "δ of "+name)}
 		}
-		p := policy{Budget: budget("epoch"), Rule: ruleSum, Windows: []Window{
+		p := policy{Budget: budget("epoch"), Windows: []Window{
 			{Name: "week", Start: monday, Every: 7 * day, Budget: budget("week")},
 			{Name: "season", Start: monday, Every: 91 * day, Budget: budget("season")},
 		}}

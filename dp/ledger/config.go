@@ -11,8 +11,8 @@ import (
 	"github.com/larder-dp/larder/dp"
 )
 
-// Config is what a ledger works by. Budget and Windows are its policy: they are
-// stored when the ledger is created, and hold from then on.
+// Config is what a ledger works by. Budget, Windows and Rule are its policy: they
+// are stored when the ledger is created, and hold from then on.
 type Config struct {
 	// Budget is what every dataset epoch may spend in all, in the privacy unit of
 	// its first charge, whatever its windows say. Required to create a ledger; on opening one, the zero Budget
@@ -21,6 +21,9 @@ type Config struct {
 	// Windows limit the pace: a charge has to fit each window that it falls in,
 	// too. None means none.
 	Windows []Window
+	// Rule is how charges add up, in the budget and in each window. The zero Rule adds ε
+	// and δ up. On opening a ledger, leave all three out to take the stored policy.
+	Rule dp.Rule
 	// Known are heads that witnesses keep. Opening refuses a ledger that does
 	// not extend every one of them.
 	Known []Head
@@ -60,26 +63,25 @@ type Warning struct {
 	Spent, Budget dp.Budget
 }
 
-// ruleSum is basic composition: the costs add up. It is recorded with each
-// charge, so that a ledger can later hold charges under other rules.
+// ruleSum is basic composition.
 const ruleSum = "sum"
 
 // policy is the part of Config that is stored.
 type policy struct {
 	Budget  dp.Budget `json:"budget"`
 	Windows []Window  `json:"windows,omitempty"`
-	Rule    string    `json:"rule"`
+	Rule    dp.Rule   `json:"rule"`
 }
 
 // Window borders are computed in nanoseconds of int64 since 1970.
 var firstTime, lastTime = time.Unix(0, math.MinInt64/4), time.Unix(0, math.MaxInt64/4)
 
 func (p policy) validate() error {
-	if err := validBudget(p.Budget); err != nil {
-		return fmt.Errorf("check policy: Budget: %w", err)
+	if err := p.Rule.Validate(); err != nil {
+		return fmt.Errorf("check policy: Rule: %w", err)
 	}
-	if p.Rule != ruleSum {
-		return fmt.Errorf("check policy: rule %q: this version knows %q alone", p.Rule, ruleSum)
+	if err := p.validBudget(p.Budget); err != nil {
+		return fmt.Errorf("check policy: Budget: %w", err)
 	}
 	for i, w := range p.Windows {
 		if w.Name == "" || slices.ContainsFunc(p.Windows[:i], func(v Window) bool { return v.Name == w.Name }) {
@@ -91,26 +93,30 @@ func (p policy) validate() error {
 		if w.Every < time.Second || w.Every > 100*366*24*time.Hour {
 			return fmt.Errorf("check policy: window %s: give an Every from a second to a century", w.Name)
 		}
-		if err := validBudget(w.Budget); err != nil {
+		if err := p.validBudget(w.Budget); err != nil {
 			return fmt.Errorf("check policy: window %s: Budget: %w", w.Name, err)
 		}
 	}
 	return nil
 }
 
-func validBudget(b dp.Budget) error {
+func (p policy) validBudget(b dp.Budget) error {
 	if err := b.Validate(); err != nil {
 		return err
 	}
 	if b == (dp.Budget{}) {
 		return errors.New("give an Epsilon or a Delta above 0: there is no default")
 	}
+	if p.Rule.String() != ruleSum && !(b.Epsilon > 0 && b.Delta > 0) {
+		return fmt.Errorf("the rule %s needs an Epsilon and a Delta above 0", p.Rule)
+	}
 	return nil
 }
 
 // policy checks all of c, of which a new ledger stores this.
 func (c Config) policy() (policy, error) {
-	p := policy{Budget: c.Budget, Rule: ruleSum}
+	c.Rule.Name = c.Rule.String()
+	p := policy{Budget: c.Budget, Rule: c.Rule}
 	for _, w := range c.Windows {
 		w.Start = w.Start.UTC().Round(0)
 		p.Windows = append(p.Windows, w)
@@ -136,13 +142,13 @@ func (c Config) opened(stored []byte) (*books, error) {
 	if err := errors.Join(p.validate(), c.validate()); err != nil {
 		return nil, err
 	}
-	if c.Budget != (dp.Budget{}) || c.Windows != nil {
+	if c.Budget != (dp.Budget{}) || c.Windows != nil || c.Rule != (dp.Rule{}) {
 		mine, err := c.policy()
 		if err != nil {
 			return nil, err
 		}
 		if string(mine.encode()) != string(p.encode()) {
-			return nil, fmt.Errorf("the ledger was created with the policy %s, and Config says %s: leave Budget and Windows out to take what is stored, or begin a new ledger for new dataset epochs", p.encode(), mine.encode())
+			return nil, fmt.Errorf("the ledger was created with the policy %s, and Config says %s: leave Budget, Windows and Rule out to take what is stored, or begin a new ledger for new dataset epochs", p.encode(), mine.encode())
 		}
 	}
 	return newBooks(p, c), nil

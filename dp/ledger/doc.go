@@ -37,8 +37,11 @@
 // a new dataset epoch, have lost nothing yet, and a person who is in k epochs has
 // lost the sum of k.
 //
-// Costs add up by basic composition, the rule "sum", which is recorded with each
-// charge.
+// How charges add up is the policy's dp.Rule: "sum" adds their ε and δ; "zcdp" adds their
+// ρ, so that of many questions with Gaussian noise far more fit the same budget. Both
+// hold for questions chosen in view of earlier answers. The rule is recorded with each
+// charge, with the mechanisms behind it, so that an auditor can give them to
+// dp.Compose.
 //
 // # What it does not protect against
 //
@@ -84,7 +87,9 @@
 //	32  query digest                       32  query digest
 //	    epoch, as text                         epoch, as text
 //	    unit, as text                      8   m
-//	    rule, as text: "sum"               32  SHA-256(release)
+//	    rule, as text: "sum" or "zcdp"     32  SHA-256(release)
+//	    events, as text: JSON, as encoding/json writes
+//	    dp.Event; empty if there are none
 //	8   ε, IEEE 754
 //	8   δ, IEEE 754
 //	8   count, at least 1

@@ -197,8 +197,8 @@ func (l *File) replay(policy []byte, f frame) (err error) {
 	k, e := f.record.charge.Key, l.entries[f.record.charge.Key]
 	switch {
 	case !f.record.isCommit && e == nil:
-		if err := l.books.add(f.record.charge, f.record.at); err != nil {
-			return &CorruptError{f.at, "a charge in another unit than the epoch's"}
+		if err := l.books.replay(f.record); err != nil {
+			return &CorruptError{f.at, err.Error()}
 		}
 		l.entries[k] = &fileEntry{charge: f.record.charge, head: f.head.Hash, end: f.head.Size}
 	case f.record.isCommit && e != nil && e.releaseEnd == 0:
@@ -298,7 +298,7 @@ func (l *File) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, e
 	if err := l.books.check(c, at); err != nil {
 		return dp.Entry{}, nil, err
 	}
-	r := reservation(c, at)
+	r := l.books.reservation(c, at)
 	warnings := l.books.foresee(r.charge, r.at)
 	if err := l.books.add(r.charge, r.at); err != nil {
 		return dp.Entry{}, nil, err

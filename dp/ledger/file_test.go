@@ -376,7 +376,7 @@ func TestFileBytes(t *testing.T) {
 	path, heads := written(t)
 	b := read(t, path)
 	assert.Equal(t, "LARDER\x00\x01", string(b[:8]))
-	policy := `{"budget":{"epsilon":1,"delta":0},"rule":"sum"}`
+	policy := `{"budget":{"epsilon":1,"delta":0},"rule":{"name":"sum"}}`
 	assert.Equal(t, fmt.Sprintf("%08x", len(policy)), fmt.Sprintf("%x", b[40:44]))
 	assert.Equal(t, policy, string(b[44:44+len(policy)]))
 	head := sum(string(b[:44+len(policy)]))

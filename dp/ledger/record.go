@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,9 +50,19 @@ func (r record) encode() []byte {
 	}
 	b = appendText(b, r.charge.Unit)
 	b = appendText(b, r.rule)
+	b = appendText(b, encodeEvents(r.charge.Events))
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.charge.Cost.Epsilon))
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.charge.Cost.Delta))
 	return binary.BigEndian.AppendUint64(b, uint64(r.charge.Count))
+}
+
+// encodeEvents cannot fail: the events of a valid charge have finite numbers.
+func encodeEvents(events []dp.Event) string {
+	if len(events) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(events)
+	return string(b)
 }
 
 func appendText(b []byte, s string) []byte {
@@ -91,9 +103,12 @@ func decode(b []byte) (record, error) {
 	switch kind {
 	case kindReserve:
 		r.charge.Unit, r.rule = text(), text()
+		if events := text(); events != "" {
+			ok = ok && json.Unmarshal([]byte(events), &r.charge.Events) == nil && encodeEvents(r.charge.Events) == events
+		}
 		r.charge.Cost = dp.Budget{Epsilon: math.Float64frombits(uint64(number())), Delta: math.Float64frombits(uint64(number()))}
 		r.charge.Count = number()
-		ok = ok && r.charge.Count >= 1 && r.rule == ruleSum && r.charge.Validate() == nil
+		ok = ok && r.charge.Count >= 1 && r.rule != "" && dp.Rule{Name: r.rule}.Validate() == nil && r.charge.Validate() == nil
 	case kindCommit:
 		r.isCommit = true
 		r.size = number()
@@ -109,7 +124,7 @@ func decode(b []byte) (record, error) {
 }
 
 // reservation is the record of c, with what is implicit in it written out.
-func reservation(c dp.Charge, at time.Time) record {
+func (p policy) reservation(c dp.Charge, at time.Time) record {
 	c.Count = max(c.Count, 1)
 	if c.Cost.Epsilon == 0 { // −0 and 0 are one amount and get one encoding
 		c.Cost.Epsilon = 0
@@ -117,7 +132,8 @@ func reservation(c dp.Charge, at time.Time) record {
 	if c.Cost.Delta == 0 {
 		c.Cost.Delta = 0
 	}
-	return record{at: at, charge: c, rule: ruleSum}
+	c.Events = slices.Clone(c.Events)
+	return record{at: at, charge: c, rule: p.Rule.String()}
 }
 
 // checkTime refuses times for which windows cannot be computed.

@@ -23,11 +23,11 @@ func openLedger(o options) (dp.Ledger, error) {
 	}
 	var config ledger.Config
 	if o.ledgerBudgetGiven {
-		config.Budget = o.ledgerBudget
+		config.Budget, config.Rule = o.ledgerBudget, o.ledgerRule
 	}
 	l, err := ledger.Open(o.ledger, config)
 	if errors.Is(err, fs.ErrNotExist) {
-		config.Budget = o.ledgerBudget
+		config.Budget, config.Rule = o.ledgerBudget, o.ledgerRule
 		l, err = ledger.Create(o.ledger, config)
 	}
 	if err != nil {
@@ -85,36 +85,49 @@ func (c *chain) affordable(ctx context.Context) error {
 	if c.o.ledger == "" {
 		return nil
 	}
-	var cost dp.Spent
+	var open []*ask
 	for _, a := range c.asks() {
-		q := a.query.Question()
-		_, err := c.ledger.Lookup(ctx, dp.Key{Epoch: q.Epoch, Round: q.Round, Digest: a.query.Digest()})
+		_, err := c.ledger.Lookup(ctx, a.query.Charge().Key)
 		switch {
 		case errors.Is(err, dp.ErrNotCharged):
-			cost.Add(c.charge(a.query.Cost()))
+			open = append(open, a)
 		case err != nil:
 			return err
 		}
 	}
-	left, err := c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit))
-	if err != nil {
-		return err
-	}
-	err = new(dp.Spent).Check(c.charge(cost.Total()), left)
+	run := c.charge(open)
+	err := c.ledger.(checker).Check(ctx, run)
 	var over *dp.BudgetError
 	if !errors.As(err, &over) {
 		return err
 	}
+	delta := c.o.delta
+	if over.Largest.Delta < run.Cost.Delta {
+		delta *= over.Largest.Delta / run.Cost.Delta
+	}
 	if over.Largest.Epsilon > 0 {
 		return fmt.Errorf("-ledger %s: %w: -epsilon %g -delta %g would pass, and what was asked before is free",
-			c.o.ledger, err, over.Largest.Epsilon, min(c.o.delta, left.Delta))
+			c.o.ledger, err, over.Largest.Epsilon, delta)
 	}
 	return fmt.Errorf("-ledger %s: %w: it is spent, and only what was asked before is answered, for free", c.o.ledger, err)
 }
 
-// charge is what a whole run costs the unit that it protects.
-func (c *chain) charge(cost dp.Budget) dp.Charge {
-	return dp.Charge{Key: dp.Key{Epoch: c.world.Epoch, Round: 1}, Unit: string(c.world.Unit), Cost: cost}
+// A checker is a ledger that says what it would refuse; ledger.File is one.
+type checker interface {
+	Check(context.Context, dp.Charge) error
+}
+
+// charge is what several questions cost together the unit that the run protects.
+func (c *chain) charge(asks []*ask) dp.Charge {
+	var cost dp.Spent
+	out := dp.Charge{Key: dp.Key{Epoch: c.world.Epoch, Round: 1}, Unit: string(c.world.Unit)}
+	for _, a := range asks {
+		each := a.query.Charge()
+		cost.Add(each)
+		out.Events = append(out.Events, each.Events...)
+	}
+	out.Cost = cost.Total(dp.Budget{})
+	return out
 }
 
 // ledgerWords says what is left, for the owner of the data.

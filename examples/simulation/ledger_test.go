@@ -71,3 +71,32 @@ func TestLedger(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
+
+// TestLedgerRule: by zcdp a ledger holds many more runs, and its remedy is accepted.
+func TestLedgerRule(t *testing.T) {
+	left := func(flags ...string) (runs string, file string) {
+		file = filepath.Join(t.TempDir(), "ledger")
+		flags = append(flags, "-mechanism", "discrete_gaussian", "-epsilon", "0.1", "-delta", "1e-7", "-ledger", file, "-ledger-epsilon", "1", "-ledger-delta", "1e-6")
+		code, out, errs := start(append(small, flags...)...)
+		require.Zero(t, code, errs)
+		found := regexp.MustCompile(`(\d+) more like this one fit`).FindStringSubmatch(out)
+		require.NotNil(t, found, out)
+		return found[1], file
+	}
+	runs, _ := left()
+	assert.Equal(t, "8", runs)
+	runs, file := left("-ledger-rule", "zcdp", "-ledger-delta-apart", "0.01")
+	assert.Equal(t, "139", runs)
+	again := append(small, "-mechanism", "discrete_gaussian", "-ledger", file, "-round", "2")
+	code, _, errs := start(append(again, "-epsilon", "5", "-delta", "1e-7")...)
+	assert.Equal(t, exitFailed, code)
+	remedy := regexp.MustCompile(`-epsilon (\S+) -delta (\S+) would pass`).FindStringSubmatch(errs)
+	require.NotNil(t, remedy, errs)
+	code, _, errs = start(append(again, "-epsilon", remedy[1], "-delta", remedy[2])...)
+	assert.Zero(t, code, errs)
+
+	for _, bad := range [][]string{{"-ledger-rule", "renyi"}, {"-ledger-delta-apart", "0.1"}, {"-ledger-rule", "zcdp", "-ledger-delta-apart", "1"}} {
+		code, _, errs := start(append(small, append(bad, "-ledger", file)...)...)
+		assert.Equal(t, 2, code, errs)
+	}
+}

@@ -32,6 +32,7 @@ type options struct {
 	out                    string
 	ledger                 string // a file; else the budget lives as long as the run
 	ledgerBudget           dp.Budget
+	ledgerRule             dp.Rule
 	ledgerBudgetGiven      bool
 	round                  int64
 }
@@ -96,6 +97,8 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.StringVar(&o.ledger, "ledger", o.ledger, "keep budget and releases in `FILE`: the same question again is answered from it and costs nothing")
 	fs.Float64Var(&o.ledgerBudget.Epsilon, "ledger-epsilon", 0, "ε that a new -ledger allows to a privacy unit of this data in all (default -epsilon)")
 	fs.Float64Var(&o.ledgerBudget.Delta, "ledger-delta", 0, "δ that a new -ledger allows (default -delta)")
+	fs.StringVar(&o.ledgerRule.Name, "ledger-rule", "sum", "how a new -ledger adds up: sum, of ε and δ; or zcdp, by which many questions with Gaussian noise cost less")
+	fs.Float64Var(&o.ledgerRule.DeltaApart, "ledger-delta-apart", 0, "with -ledger-rule zcdp, the `fraction` of δ set apart for what has a δ of its own: the selection of products, Google's Gaussian")
 	fs.Int64Var(&o.round, "round", o.round, "with -ledger: ask the same anew, as round 2, 3 ..., with fresh noise and at full cost")
 
 	err := fs.Parse(args)
@@ -183,7 +186,7 @@ func (o *options) checkLedger(given map[string]bool) error {
 	if given["ledger"] && o.ledger == "" {
 		return errors.New("-ledger is empty: give it a value or leave it out")
 	}
-	for _, name := range []string{"ledger-epsilon", "ledger-delta", "round"} {
+	for _, name := range []string{"ledger-epsilon", "ledger-delta", "ledger-rule", "ledger-delta-apart", "round"} {
 		if given[name] && o.ledger == "" {
 			return fmt.Errorf("-%s is about the file of -ledger: give -ledger FILE too", name)
 		}
@@ -191,7 +194,10 @@ func (o *options) checkLedger(given map[string]bool) error {
 	if o.round < 1 {
 		return fmt.Errorf("-round %d: give 1 or more", o.round)
 	}
-	o.ledgerBudgetGiven = given["ledger-epsilon"] || given["ledger-delta"]
+	o.ledgerBudgetGiven = given["ledger-epsilon"] || given["ledger-delta"] || given["ledger-rule"]
+	if err := o.ledgerRule.Validate(); err != nil {
+		return fmt.Errorf("-ledger-rule and -ledger-delta-apart: %w", err)
+	}
 	if !given["ledger-epsilon"] {
 		o.ledgerBudget.Epsilon = o.epsilon
 	}

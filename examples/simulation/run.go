@@ -225,7 +225,7 @@ func (c *chain) ask(ctx context.Context, pr progress) error {
 	if c.left, err = c.ledger.Left(ctx, c.world.Epoch, string(c.world.Unit)); err != nil {
 		return err
 	}
-	c.more, err = ledger.HowMany(ctx, c.ledger, c.charge(c.spent()))
+	c.more, err = ledger.HowMany(ctx, c.ledger, c.charge(c.asks()))
 	return err
 }
 
