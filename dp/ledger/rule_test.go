@@ -28,7 +28,7 @@ func TestRuleOfEveryLedger(t *testing.T) {
 	everyLedger(t, func(t *testing.T, open func(Config) reporter) {
 		var warned []Warning
 		config := Config{Budget: dp.Budget{Epsilon: 1, Delta: 1e-6}, Rule: zcdp, Warn: func(w Warning) { warned = append(warned, w) }}
-		l, sum := open(config), open(Config{Budget: config.Budget})
+		l, sum := open(config), newFile(t, Config{Budget: config.Budget})
 		c := gaussian(t, 1, dp.Params{Epsilon: 0.2, Delta: 1e-8})
 		n, err := HowMany(t.Context(), l, c)
 		require.NoError(t, err)

@@ -201,7 +201,7 @@ func (l *SQL) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, er
 			if err := l.chain.books.check(c, at); err != nil {
 				return link, err
 			}
-			r := reservation(c, at)
+			r := l.chain.books.reservation(c, at)
 			warnings = l.chain.books.foresee(r.charge, r.at)
 			link = l.chain.next(r, nil)
 			mine[link.head.Hash] = true

@@ -85,8 +85,8 @@ func (c *sqlChain) add(l sqlLink) error {
 	k, e := l.record.charge.Key, c.entries[l.record.charge.Key]
 	switch {
 	case !l.record.isCommit && e == nil:
-		if err := c.books.add(l.record.charge, l.record.at); err != nil {
-			return c.corrupt("record %d is a charge in another unit than the epoch's", l.seq)
+		if err := c.books.replay(l.record); err != nil {
+			return c.corrupt("record %d is %v", l.seq, err)
 		}
 		c.entries[k] = &sqlEntry{charge: l.record.charge, seq: l.seq, head: l.head.Hash}
 	case l.record.isCommit && e != nil && e.released == 0 && e.seq == l.charge:

@@ -128,7 +128,7 @@ func TestSQLTampering(t *testing.T) {
 		tampered := []string{
 			"UPDATE larder_ledger SET version = 2",
 			"UPDATE larder_ledger SET id = head",
-			`UPDATE larder_ledger SET policy = '{"budget":{"epsilon":9,"delta":0},"rule":"sum"}'`,
+			`UPDATE larder_ledger SET policy = '{"budget":{"epsilon":9,"delta":0},"rule":{"name":"sum"}}'`,
 			"UPDATE larder_ledger SET policy = 'larder'",
 			"UPDATE larder_ledger SET start = head",
 			"UPDATE larder_ledger SET seq = seq - 1",
@@ -320,6 +320,10 @@ func TestSQLIsAFile(t *testing.T) {
 		rapid.Check(t, func(r *rapid.T) {
 			ctx, at := t.Context(), &clock{at: monday}
 			c := Config{Budget: dp.Budget{Epsilon: 2, Delta: 1e-6}, Clock: at.now, Windows: []Window{weekly(1)}}
+			if rapid.Bool().Draw(r, "zcdp") {
+				c.Rule = zcdp
+				c.Windows[0].Budget.Delta = 1e-6
+			}
 			path := filepath.Join(t.TempDir(), "ledger")
 			f, err := Create(path, c)
 			require.NoError(r, err)
@@ -338,6 +342,9 @@ func TestSQLIsAFile(t *testing.T) {
 					Epsilon: rapid.Float64Range(0, 1).Draw(r, "ε"), Delta: rapid.Float64Range(0, 5e-7).Draw(r, "δ"),
 				})
 				c.Count = rapid.Int64Range(0, 3).Draw(r, "count")
+				if rapid.Bool().Draw(r, "events") {
+					c.Events = []dp.Event{{Mechanism: dp.ZCDP, Rho: rapid.Float64Range(1e-9, 0.02).Draw(r, "rho"), Count: 1}}
+				}
 				c.Key.Epoch = rapid.SampledFrom([]string{"2026-w01", "Épöch '2'"}).Draw(r, "epoch")
 				c.Unit = rapid.SampledFrom([]string{"member", "member", "member", "list"}).Draw(r, "unit")
 				release := rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(r, "release")
@@ -382,7 +389,7 @@ func TestSQLColumns(t *testing.T) {
 			Scan(&one, &version, &id, &policy, &start, &seq, &size, &head))
 		assert.Equal(t, []int64{1, 1, 5, l.Head().Size}, []int64{one, version, seq, size})
 		assert.Equal(t, l.Head(), Head{size, [32]byte(head)})
-		assert.Equal(t, `{"budget":{"epsilon":1,"delta":0},"rule":"sum"}`, policy)
+		assert.Equal(t, `{"budget":{"epsilon":1,"delta":0},"rule":{"name":"sum"}}`, policy)
 		first := sum("LARDER\x00\x01" + string(id) + "\x00\x00\x00" + string(rune(len(policy))) + policy)
 		assert.Equal(t, first[:], start)
 
