@@ -36,6 +36,7 @@ const module = "github.com/larder-dp/larder"
 var mayImport = map[string][]string{
 	"dp":                {},
 	"pseudonym":         {},
+	"pseudonym/oprf":    {"pseudonym"},
 	"federated/secagg":  {},
 	"federated":         {"federated/secagg", "dp"},
 	"dp/ledger":         {"dp"},
@@ -44,12 +45,12 @@ var mayImport = map[string][]string{
 	"federated/fedhttp": {"federated", "federated/secagg", "dp"},
 	"federated/fednats": {"federated", "federated/secagg", "dp"},
 	"federated/fedtest": {"federated", "federated/secagg", "dp"},
-	"examples":          {"federated/source", "federated/fedhttp", "dp/ledger", "pseudonym", "federated", "federated/secagg", "dp"},
+	"examples":          {"federated/source", "federated/fedhttp", "dp/ledger", "pseudonym", "pseudonym/oprf", "federated", "federated/secagg", "dp"},
 }
 
 // The core takes its effects through interfaces, so that a round can be replayed.
 var (
-	core       = []string{"dp", "pseudonym", "federated", "federated/secagg"}
+	core       = []string{"dp", "pseudonym", "pseudonym/oprf", "federated", "federated/secagg"}
 	notInCore  = []string{"os", "net", "net/http", "database/sql", "math/rand", "math/rand/v2"}
 	notInLib   = []string{"github.com/stretchr/testify", "testing", "log", "expvar"}
 	clockFuncs = []string{"Now", "Since", "Until", "NewTimer", "After", "AfterFunc", "NewTicker", "Tick", "Sleep"}

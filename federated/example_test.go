@@ -34,7 +34,7 @@ func shortages(ctx context.Context, stores []federated.NodeID, catalog []string,
 			cells++
 		}
 	}
-	keys, err := pseudonym.Generate() // once for the chain: Export, and Parse at every store
+	keys, err := pseudonym.Generate("demand", epoch) // once for the chain: Export, and Parse at every store
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,10 @@
 package pseudonym
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
 	"github.com/tink-crypto/tink-go/v2/prf/aescmacprf"
@@ -14,87 +13,262 @@ import (
 // keySize is the only AES key size that Tink's PRF accepts, in bytes.
 const keySize = 32
 
-// Keys is a keyset that makes pseudonyms. Get one from Generate or Parse; the
-// zero Keys makes none. It is a value: copies share the keyset, which never
-// changes, and are safe for concurrent use. It never prints its keys. It cannot
-// be compared.
+// Keys holds one key for each scope: a random AES key that makes pseudonyms here,
+// or the public key of a key server that helps to make them. The zero Keys holds
+// none. Get others from Generate, Parse or Open, or by the methods that change
+// one: they leave the receiver as it was and return the changed value, so a Keys
+// is safe for concurrent use, and to destroy a key is to let go of every value
+// that still has it. It never prints its keys. It cannot be compared.
 type Keys struct {
-	// Functions and not a *keyset.Handle: reflection cannot look into a closure,
-	// while it follows pointers (as testify's diffs do) down to the key bytes
-	// without calling any method of ours.
-	mac    func(input []byte) ([]byte, error)
-	export func() ([]byte, error)
+	// A function and not a slice: reflection cannot look into a closure, while it
+	// follows pointers (as testify's diffs do) down to the key bytes without
+	// calling any method of ours.
+	entries func() []entry
 }
 
-// Generate returns a new keyset with one random AES-256 key.
-func Generate() (Keys, error) {
-	handle, err := keyset.NewHandle(prf.AESCMACPRFKeyTemplate())
-	if err != nil {
-		return Keys{}, fmt.Errorf("generate keyset: %w", err)
-	}
-	return newKeys(handle)
+// An entry is one scope's. handle is set if the status is Enabled or Disabled,
+// public if it is Oblivious.
+type entry struct {
+	ScopeInfo
+	handle *keyset.Handle
+	public [32]byte
 }
 
-// What Parse can say. The texts are fixed and wrap nothing: a JSON parser's
-// error quotes its input, and the input is a key.
-var (
-	errNotKeyset = errors.New("parse keyset: not a cleartext Tink keyset in JSON with one enabled primary key: pass what Export, or Tink's insecurecleartextkeyset with a JSON writer, wrote")
-	errNotPRF    = errors.New("parse keyset: holds a key that is not an AES-CMAC PRF key of 32 bytes: make keysets with Generate or with Tink's template AES_CMAC_PRF")
-	errNoPRF     = errors.New("parse keyset: Tink makes no PRF of its primary key: make the keyset again")
+// A ScopeInfo is what may be known of a scope without its key.
+type ScopeInfo struct {
+	Purpose, Epoch string
+	Status         Status
+}
+
+// A Status says what a scope's key does.
+type Status string
+
+// What a scope's key can be. Destroyed is for ever: the scope is kept without a
+// key so that it never gets another one, under which its members would be new
+// people.
+const (
+	Enabled   Status = "enabled"   // makes pseudonyms
+	Disabled  Status = "disabled"  // makes none until it is enabled again
+	Destroyed Status = "destroyed" // is gone
+	Oblivious Status = "oblivious" // is at a key server, see package oprf
 )
 
-// Parse reads a cleartext Tink keyset in JSON, as written by Export or by Tink
-// itself. It must hold AES-CMAC PRF keys of 32 bytes and nothing else, and have
-// an enabled primary key. The error never quotes the input.
-func Parse(jsonKeyset []byte) (Keys, error) {
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(jsonKeyset)))
-	if err != nil {
-		return Keys{}, errNotKeyset
-	}
-	return newKeys(handle)
+// Generate returns Keys with one new random key, for one purpose and epoch. Add
+// those of other scopes with Create.
+func Generate(purpose, epoch string) (Keys, error) {
+	return Keys{}.Create(purpose, epoch)
 }
 
-func newKeys(handle *keyset.Handle) (Keys, error) {
-	for i := range handle.Len() {
-		entry, err := handle.Entry(i)
-		if err != nil {
-			return Keys{}, errNotKeyset
-		}
-		key, ok := entry.Key().(*aescmacprf.Key)
-		if !ok || key.KeyBytes().Len() != keySize {
-			return Keys{}, errNotPRF
+// Create adds a new random AES-256 key for a scope that has never had one.
+func (k Keys) Create(purpose, epoch string) (Keys, error) {
+	handle, err := keyset.NewHandle(prf.AESCMACPRFKeyTemplate())
+	if err != nil {
+		return Keys{}, fmt.Errorf("create key: %w", err)
+	}
+	return k.add("create key", entry{ScopeInfo{purpose, epoch, Enabled}, handle, [32]byte{}})
+}
+
+// Import adds the primary key of a Tink keyset for a scope that has never had
+// one. It must be an AES-CMAC PRF key of 32 bytes (Tink's template AES_CMAC_PRF)
+// that no other scope has; the keyset's other keys are left out. Read the handle
+// as Tink reads keysets: with keyset.Read if a KMS or another AEAD encrypts it.
+func (k Keys) Import(purpose, epoch string, handle *keyset.Handle) (Keys, error) {
+	single, err := singleKey(handle)
+	if err != nil {
+		return Keys{}, fmt.Errorf("import keyset: %w", err)
+	}
+	return k.add("import keyset", entry{ScopeInfo{purpose, epoch, Enabled}, single, [32]byte{}})
+}
+
+// Pin declares a scope oblivious: its key is at a key server, whose public key is
+// the one given, and no key of this scope is ever held here. A purpose is either
+// keyed or oblivious, in all its epochs: Pin refuses a purpose that has had a key
+// here, and Create and Import refuse one that is pinned. Take the public key from
+// the roster, and never from the server that is to be checked by it.
+func (k Keys) Pin(purpose, epoch string, publicKey [32]byte) (Keys, error) {
+	if publicKey == [32]byte{} { // the group's identity: every proof would hold
+		return Keys{}, fmt.Errorf("pin public key: %w: it is zero: take it from the roster", ErrScope)
+	}
+	return k.add("pin public key", entry{ScopeInfo{purpose, epoch, Oblivious}, nil, publicKey})
+}
+
+// PublicKey returns what Pin was given for this scope.
+func (k Keys) PublicKey(purpose, epoch string) ([32]byte, error) {
+	e, err := k.find(purpose, epoch)
+	if err == nil && e.Status != Oblivious {
+		err = fmt.Errorf("%w: it is not oblivious: its pseudonyms come from Scope", ErrScope)
+	}
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("find public key: %w", err)
+	}
+	return e.public, nil
+}
+
+// Disable stops a scope's key until Enable: to see who still needs an epoch
+// before its key is destroyed.
+func (k Keys) Disable(purpose, epoch string) (Keys, error) {
+	return k.change("disable key", entry{ScopeInfo: ScopeInfo{purpose, epoch, Disabled}})
+}
+
+// Enable lets a disabled key make pseudonyms again.
+func (k Keys) Enable(purpose, epoch string) (Keys, error) {
+	return k.change("enable key", entry{ScopeInfo: ScopeInfo{purpose, epoch, Enabled}})
+}
+
+// Destroy leaves out a scope's key, and keeps the scope so that it gets no other.
+// Write the result over every copy of the old Export or Seal, and start anew the
+// processes that hold a Scope of it: then, and not before, nobody can say any
+// more whose the scope's pseudonyms are. See the package doc for what remains.
+func (k Keys) Destroy(purpose, epoch string) (Keys, error) {
+	return k.change("destroy key", entry{ScopeInfo: ScopeInfo{purpose, epoch, Destroyed}})
+}
+
+// Scopes lists the scopes in the order in which they were added.
+func (k Keys) Scopes() []ScopeInfo {
+	var infos []ScopeInfo
+	for _, e := range k.list() {
+		infos = append(infos, e.ScopeInfo)
+	}
+	return infos
+}
+
+func (k Keys) list() []entry {
+	if k.entries == nil {
+		return nil
+	}
+	return k.entries()
+}
+
+func newKeys(entries []entry) Keys {
+	return Keys{func() []entry { return entries }}
+}
+
+// find returns the entry of a scope, whatever its status.
+func (k Keys) find(purpose, epoch string) (entry, error) {
+	if _, err := AppendScope(nil, purpose, epoch); err != nil {
+		return entry{}, err
+	}
+	for _, e := range k.list() {
+		if e.Purpose == purpose && e.Epoch == epoch {
+			return e, nil
 		}
 	}
+	return entry{}, fmt.Errorf("%w: it has no key here: Create one, or Parse the keys that have it", ErrScope)
+}
+
+// add adds the entry of a new scope, or refuses what would break a rule.
+func (k Keys) add(verb string, e entry) (Keys, error) {
+	refuse := func(why string) (Keys, error) {
+		return Keys{}, fmt.Errorf("%s: %w: %s", verb, ErrScope, why)
+	}
+	if _, err := AppendScope(nil, e.Purpose, e.Epoch); err != nil {
+		return Keys{}, fmt.Errorf("%s: %w", verb, err)
+	}
+	for _, other := range k.list() {
+		switch {
+		case other.Purpose != e.Purpose:
+		case (other.Status == Oblivious) != (e.Status == Oblivious):
+			return refuse("its purpose is keyed in one epoch and oblivious in another: choose another purpose")
+		case other.Epoch == e.Epoch && other.Status == Destroyed:
+			return refuse("its key was destroyed: choose another epoch")
+		case other.Epoch == e.Epoch:
+			return refuse("it has a key: a scope gets one key only")
+		}
+		if sameKey(other.handle, e.handle) {
+			return refuse("another scope has this key: make one of its own")
+		}
+	}
+	return newKeys(append(slices.Clone(k.list()), e)), nil
+}
+
+// change gives a scope's key another status.
+func (k Keys) change(verb string, to entry) (Keys, error) {
+	e, err := k.find(to.Purpose, to.Epoch)
+	switch {
+	case err != nil:
+	case e.Status == Oblivious:
+		err = fmt.Errorf("%w: its key is at the key server: do it there", ErrScope)
+	case e.Status == Destroyed && to.Status != Destroyed:
+		err = fmt.Errorf("%w: its key was destroyed", ErrScope)
+	}
+	if err != nil {
+		return Keys{}, fmt.Errorf("%s: %w", verb, err)
+	}
+	entries := slices.Clone(k.list())
+	for i := range entries {
+		if entries[i].Purpose != to.Purpose || entries[i].Epoch != to.Epoch {
+			continue
+		}
+		if to.Status != Destroyed {
+			to.handle = entries[i].handle
+		}
+		entries[i] = to
+	}
+	return newKeys(entries), nil
+}
+
+// What a keyset can be. The texts are fixed and wrap nothing: an error of Tink's
+// or of a JSON parser may quote its input, and the input is a key.
+var (
+	errNotKeyset = errors.New("not a Tink keyset with one enabled primary key: make it with Tink's template AES_CMAC_PRF")
+	errNotPRF    = errors.New("its primary key is not an AES-CMAC PRF key of 32 bytes: make it with Tink's template AES_CMAC_PRF")
+)
+
+// singleKey returns a keyset of the primary key alone.
+func singleKey(handle *keyset.Handle) (*keyset.Handle, error) {
+	key, err := primaryKey(handle)
+	if err != nil {
+		return nil, err
+	}
+	manager := keyset.NewManager()
+	id, err := manager.AddKey(key)
+	if err != nil {
+		return nil, errNotPRF
+	}
+	if err := manager.SetPrimary(id); err != nil {
+		return nil, errNotPRF
+	}
+	single, err := manager.Handle()
+	if err != nil {
+		return nil, errNotPRF
+	}
+	return single, nil
+}
+
+func primaryKey(handle *keyset.Handle) (*aescmacprf.Key, error) {
+	if handle == nil {
+		return nil, errNotKeyset
+	}
+	primary, err := handle.Primary()
+	if err != nil {
+		return nil, errNotKeyset
+	}
+	key, ok := primary.Key().(*aescmacprf.Key)
+	if !ok || key.KeyBytes().Len() != keySize {
+		return nil, errNotPRF
+	}
+	return key, nil
+}
+
+// sameKey compares in constant time.
+func sameKey(a, b *keyset.Handle) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	x, errX := primaryKey(a)
+	y, errY := primaryKey(b)
+	return errX == nil && errY == nil && x.Equal(y)
+}
+
+// newMAC returns the PRF of a keyset's one key.
+func newMAC(handle *keyset.Handle) (func(input []byte) ([]byte, error), error) {
 	set, err := prf.NewPRFSet(handle)
 	if err != nil {
-		return Keys{}, errNoPRF
+		return nil, errNotPRF
 	}
 	primary, ok := set.PRFs[set.PrimaryID]
 	if !ok {
-		return Keys{}, errNoPRF
+		return nil, errNotPRF
 	}
-	return Keys{
-		mac: func(input []byte) ([]byte, error) { return primary.ComputePRF(input, size) },
-		export: func() ([]byte, error) {
-			var secret bytes.Buffer
-			if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&secret)); err != nil {
-				return nil, errors.New("export keyset: Tink does not write it: generate a new one")
-			}
-			return secret.Bytes(), nil
-		},
-	}, nil
-}
-
-// Export returns the keyset in Tink's cleartext JSON, for Parse.
-//
-// The bytes are the secret: whoever reads them can name every member. It is the
-// only way to get at them, so a search for Export finds every place that does.
-// Put them into a secret store, or encrypt them, and never into a log, a
-// repository, or a file beside the data. The same keyset may be spelled
-// differently each time: compare pseudonyms, not exports.
-func (k Keys) Export() ([]byte, error) {
-	if k.export == nil {
-		return nil, errors.New("export keyset: there is none: make one with Generate or Parse")
-	}
-	return k.export()
+	return func(input []byte) ([]byte, error) { return primary.ComputePRF(input, size) }, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,9 +14,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/prf"
+	"github.com/tink-crypto/tink-go/v2/prf/aescmacprf"
+	"pgregory.net/rapid"
 )
 
 // The key of the AES-256 examples of NIST SP 800-38B, appendix D.3.
@@ -38,10 +42,29 @@ func keysetJSON(key []byte) []byte {
 		base64.StdEncoding.EncodeToString(value))
 }
 
-func mustParse(t testing.TB, jsonKeyset []byte) Keys {
+// readTink opens a cleartext keyset as Tink does.
+func readTink(t testing.TB, jsonKeyset []byte) *keyset.Handle {
 	t.Helper()
-	keys, err := Parse(jsonKeyset)
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(jsonKeyset)))
 	require.NoError(t, err)
+	return handle
+}
+
+// keysOf has one scope, with the given key.
+func keysOf(t testing.TB, key []byte, purpose, epoch string) Keys {
+	t.Helper()
+	keys, err := Keys{}.Import(purpose, epoch, readTink(t, keysetJSON(key)))
+	require.NoError(t, err)
+	return keys
+}
+
+func generate(t testing.TB, purpose string, epochs ...string) (keys Keys) {
+	t.Helper()
+	var err error
+	for _, epoch := range epochs {
+		keys, err = keys.Create(purpose, epoch)
+		require.NoError(t, err)
+	}
 	return keys
 }
 
@@ -91,7 +114,8 @@ const vectorMessage = "6bc1bee22e409f96e93d7e117393172a ae2d8a571e03ac9c9eb76fac
 
 func TestCMACKnownAnswers(t *testing.T) {
 	rfcKey := unhex("2b7e151628aed2a6abf7158809cf4f3c")
-	nist := mustParse(t, keysetJSON(nistKey))
+	nist, err := newMAC(readTink(t, keysetJSON(nistKey)))
+	require.NoError(t, err)
 	for _, c := range []struct {
 		reason string
 		length int
@@ -107,32 +131,15 @@ func TestCMACKnownAnswers(t *testing.T) {
 			message := unhex(vectorMessage)[:c.length]
 			assert.Equal(t, unhex(c.aes128), cmac(rfcKey, message), "the test's own CMAC, AES-128")
 			assert.Equal(t, unhex(c.aes256), cmac(nistKey, message), "the test's own CMAC, AES-256")
-			got, err := nist.mac(message)
+			got, err := nist(message)
 			require.NoError(t, err)
-			assert.Equal(t, unhex(c.aes256), got, "a parsed keyset")
+			assert.Equal(t, unhex(c.aes256), got, "Tink's")
 		})
 	}
 }
 
-func TestExportAndParse(t *testing.T) {
-	keys, err := Generate()
-	require.NoError(t, err)
-	other, err := Generate()
-	require.NoError(t, err)
-	secret, err := keys.Export()
-	require.NoError(t, err)
-	again := mustParse(t, secret)
-
-	want := pseudonymOf(t, keys, "demand", "2026-W14", "ada")
-	assert.Equal(t, want, pseudonymOf(t, again, "demand", "2026-W14", "ada"))
-	assert.NotEqual(t, want, pseudonymOf(t, other, "demand", "2026-W14", "ada"))
-
-	secret, err = Keys{}.Export()
-	assert.Error(t, err)
-	assert.Nil(t, secret)
-}
-
-// Keysets come from Tink's own tools as well, and go back to them.
+// Keysets come from Tink's own tools: from its manager, in clear, or encrypted by an
+// AEAD such as a KMS client's.
 func TestKeysetsOfTink(t *testing.T) {
 	manager := keyset.NewManager()
 	first, err := manager.Add(prf.AESCMACPRFKeyTemplate())
@@ -145,29 +152,30 @@ func TestKeysetsOfTink(t *testing.T) {
 		require.NoError(t, manager.SetPrimary(primary))
 		handle, err := manager.Handle()
 		require.NoError(t, err)
-		made[i] = mustParse(t, tinkJSON(t, handle))
+		made[i], err = Keys{}.Import("demand", "1", readTink(t, tinkJSON(t, handle)))
+		require.NoError(t, err)
 
 		set, err := prf.NewPRFSet(handle)
 		require.NoError(t, err)
-		want, err := set.PRFs[primary].ComputePRF(append(appendScope(nil, "demand", "1"), "ada"...), 16)
+		want, err := set.PRFs[primary].ComputePRF(append(prefix(t, "demand", "1"), "ada"...), 16)
 		require.NoError(t, err)
 		got := pseudonymOf(t, made[i], "demand", "1", "ada")
 		assert.Equal(t, want, got[:], "the primary key makes the pseudonyms")
 	}
-	assert.NotEqual(t, pseudonymOf(t, made[0], "demand", "1", "ada"), pseudonymOf(t, made[1], "demand", "1", "ada"),
-		"another primary key, other pseudonyms")
+	assert.NotEqual(t, pseudonymOf(t, made[0], "demand", "1", "ada"), pseudonymOf(t, made[1], "demand", "1", "ada"))
 
 	require.NoError(t, manager.Disable(first))
 	handle, err := manager.Handle()
 	require.NoError(t, err)
-	withDisabled := mustParse(t, tinkJSON(t, handle))
+	withDisabled, err := Keys{}.Import("demand", "1", handle)
+	require.NoError(t, err)
 	assert.Equal(t, pseudonymOf(t, made[1], "demand", "1", "ada"), pseudonymOf(t, withDisabled, "demand", "1", "ada"))
 
 	secret, err := withDisabled.Export()
 	require.NoError(t, err)
-	back, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(secret)))
-	require.NoError(t, err)
-	assert.Equal(t, 2, back.Len(), "keys that are not used are carried along")
+	var doc document
+	require.NoError(t, json.Unmarshal(secret, &doc))
+	assert.Equal(t, 1, readTink(t, doc.Scopes[0].Keyset).Len(), "what we write Tink opens; the other key is left out")
 }
 
 func tinkJSON(t testing.TB, handle *keyset.Handle) []byte {
@@ -177,70 +185,293 @@ func tinkJSON(t testing.TB, handle *keyset.Handle) []byte {
 	return out.Bytes()
 }
 
-func TestParseRefuses(t *testing.T) {
+// A keyset that a KMS encrypts, as Tink's tools write it, in both of Tink's encodings.
+func TestEncryptedKeysetsOfTink(t *testing.T) {
+	master := fakeKMS(t)
+	handle, err := keyset.NewHandle(prf.AESCMACPRFKeyTemplate())
+	require.NoError(t, err)
+	var asJSON, asBinary bytes.Buffer
+	require.NoError(t, handle.Write(keyset.NewJSONWriter(&asJSON), master))
+	require.NoError(t, handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&asBinary), master, []byte("epoch 1")))
+
+	fromJSON, err := keyset.Read(keyset.NewJSONReader(&asJSON), master)
+	require.NoError(t, err)
+	fromBinary, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(&asBinary), master, []byte("epoch 1"))
+	require.NoError(t, err)
+	var want [16]byte
+	for i, h := range []*keyset.Handle{handle, fromJSON, fromBinary} {
+		keys, err := Keys{}.Import("demand", "1", h)
+		require.NoError(t, err)
+		got := pseudonymOf(t, keys, "demand", "1", "ada")
+		if i == 0 {
+			want = got
+		}
+		assert.Equal(t, want, got)
+	}
+}
+
+func TestImportRefuses(t *testing.T) {
 	hmacPRF, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+	require.NoError(t, err)
+	hkdfPRF, err := keyset.NewHandle(prf.HKDFSHA256PRFKeyTemplate())
 	require.NoError(t, err)
 	cmacMAC, err := keyset.NewHandle(mac.AESCMACTag128KeyTemplate())
 	require.NoError(t, err)
-	mixed := keyset.NewManagerFromHandle(hmacPRF)
-	id, err := mixed.Add(prf.AESCMACPRFKeyTemplate())
-	require.NoError(t, err)
-	require.NoError(t, mixed.SetPrimary(id))
-	mixedHandle, err := mixed.Handle()
-	require.NoError(t, err)
-
-	good := string(keysetJSON(nistKey))
-	entry := good[strings.Index(good, `[`)+1 : strings.LastIndex(good, `]`)]
 	for _, c := range []struct {
 		reason string
-		keyset string
+		handle *keyset.Handle
 		want   error
 	}{
-		{"nothing", "", errNotKeyset},
-		{"not JSON", string(nistKey), errNotKeyset},
-		{"an empty object", "{}", errNotKeyset},
-		{"cut short", good[:len(good)-10], errNotKeyset},
-		{"something after it", good + good, errNotKeyset},
-		{"no primary key", strings.Replace(good, `"primaryKeyId":42`, `"primaryKeyId":43`, 1), errNotKeyset},
-		{"the primary key is disabled", strings.Replace(good, "ENABLED", "DISABLED", 1), errNotKeyset},
-		{"two keys under the primary's id: which one is it?", strings.Replace(good, entry, entry+","+entry, 1), errNotKeyset},
-		{"AES-128, which Tink's PRF refuses", string(keysetJSON(nistKey[:16])), errNotPRF},
-		{"HMAC: a PRF, but not this one", string(tinkJSON(t, hmacPRF)), errNotPRF},
-		{"AES-CMAC as a MAC: its keys serve to sign something else", string(tinkJSON(t, cmacMAC)), errNotPRF},
-		{"one foreign key beside a good primary", string(tinkJSON(t, mixedHandle)), errNotPRF},
-		{"an encrypted keyset", `{"encryptedKeyset":"AAAA"}`, errNotKeyset},
+		{"no handle", nil, errNotKeyset},
+		{"an empty one", &keyset.Handle{}, errNotKeyset},
+		{"HMAC: a PRF, but not this one", hmacPRF, errNotPRF},
+		{"HKDF: nor this", hkdfPRF, errNotPRF},
+		{"AES-CMAC as a MAC: its keys serve to sign something else", cmacMAC, errNotPRF},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
-			keys, err := Parse([]byte(c.keyset))
-			assert.Equal(t, c.want, err)
-			assert.True(t, keys.mac == nil && keys.export == nil, "no key comes with an error")
+			keys, err := Keys{}.Import("demand", "1", c.handle)
+			assert.ErrorIs(t, err, c.want)
+			assert.Nil(t, keys.entries, "no key comes with an error")
 		})
 	}
 }
 
-// The error texts are constants, so they carry nothing of the input.
-func parseErrors() []error { return []error{errNotKeyset, errNotPRF, errNoPRF} }
+func TestOneKeyForOneScope(t *testing.T) {
+	keys := keysOf(t, nistKey, "demand", "1")
+	same := readTink(t, keysetJSON(nistKey))
+	var public [32]byte
+	public[3] = 7
+	refused := func(what string, got Keys, err error) {
+		t.Helper()
+		assert.ErrorIs(t, err, ErrScope, what)
+		assert.Nil(t, got.entries, what)
+	}
+	got, err := keys.Create("demand", "1")
+	refused("a second key for a scope", got, err)
+	got, err = keys.Import("demand", "2", same)
+	refused("one key for two epochs", got, err)
+	got, err = keys.Import("insights", "1", same)
+	refused("one key for two purposes", got, err)
+	got, err = keys.Pin("demand", "2", public)
+	refused("a keyed purpose made oblivious", got, err)
+	got, err = keys.Pin("demand", "1", public)
+	refused("a keyed scope made oblivious", got, err)
+	got, err = keys.Pin("insights", "1", [32]byte{})
+	refused("the identity as a public key", got, err)
 
-func FuzzParse(f *testing.F) {
-	good := keysetJSON(nistKey)
-	f.Add(good)
-	f.Add(good[:len(good)/2])
-	f.Add(keysetJSON(nistKey[:16]))
-	f.Add([]byte(`{"primaryKeyId":1,"key":[null]}`))
-	f.Add([]byte(`{"primaryKeyId":1,"key":[{"keyId":1,"status":"ENABLED"}]}`))
-	f.Add([]byte(`"` + hex.EncodeToString(nistKey) + `"`))
-	f.Add(nistKey)
-	f.Fuzz(func(t *testing.T, in []byte) {
-		keys, err := Parse(in)
-		if err != nil {
-			assert.Contains(t, parseErrors(), err)
-			assert.True(t, keys.mac == nil && keys.export == nil)
-			return
-		}
-		secret, err := keys.Export()
+	keys, err = keys.Pin("insights", "1", public)
+	require.NoError(t, err)
+	got, err = keys.Create("insights", "1")
+	refused("an oblivious scope made keyed", got, err)
+	got, err = keys.Create("insights", "2")
+	refused("an oblivious purpose made keyed", got, err)
+	got, err = keys.Pin("insights", "1", public)
+	refused("a scope pinned twice", got, err)
+	for _, change := range []func(Keys, string, string) (Keys, error){Keys.Disable, Keys.Enable, Keys.Destroy} {
+		got, err = change(keys, "insights", "1")
+		refused("the key server's key changed here", got, err)
+		got, err = change(keys, "nothing", "1")
+		refused("a scope that is not there", got, err)
+		got, err = change(keys, "", "1")
+		refused("a scope that cannot be", got, err)
+	}
+	back, err := keys.PublicKey("insights", "1")
+	require.NoError(t, err)
+	assert.Equal(t, public, back)
+	for _, scope := range [][2]string{{"demand", "1"}, {"insights", "2"}} {
+		back, err = keys.PublicKey(scope[0], scope[1])
+		assert.ErrorIs(t, err, ErrScope)
+		assert.Zero(t, back)
+	}
+}
+
+func TestDisableEnableDestroy(t *testing.T) {
+	full := generate(t, "demand", "1", "2")
+	before := pseudonymOf(t, full, "demand", "1", "ada")
+	kept := full.Scope("demand", "1")
+	noPseudonym := func(keys Keys) {
+		t.Helper()
+		p, err := keys.Scope("demand", "1")("ada")
+		assert.ErrorIs(t, err, ErrScope)
+		assert.Zero(t, p)
+		assert.Equal(t, pseudonymOf(t, full, "demand", "2", "ada"), pseudonymOf(t, keys, "demand", "2", "ada"), "the other epoch's key lives")
+	}
+	disabled, err := full.Disable("demand", "1")
+	require.NoError(t, err)
+	noPseudonym(disabled)
+	disabled = reparsed(t, disabled)
+	noPseudonym(disabled)
+	enabled, err := disabled.Enable("demand", "1")
+	require.NoError(t, err)
+	assert.Equal(t, before, pseudonymOf(t, enabled, "demand", "1", "ada"))
+
+	for _, from := range []Keys{full, disabled} {
+		destroyed, err := from.Destroy("demand", "1")
 		require.NoError(t, err)
-		require.True(t, json.Valid(secret))
-		again := mustParse(t, secret)
-		assert.Equal(t, pseudonymOf(t, keys, "demand", "1", "ada"), pseudonymOf(t, again, "demand", "1", "ada"))
+		noPseudonym(destroyed)
+		destroyed = reparsed(t, destroyed)
+		noPseudonym(destroyed)
+		assert.Equal(t, []ScopeInfo{{"demand", "1", Destroyed}, {"demand", "2", Enabled}}, destroyed.Scopes())
+		_, err = destroyed.Enable("demand", "1")
+		assert.ErrorIs(t, err, ErrScope, "it does not come back")
+		_, err = destroyed.Disable("demand", "1")
+		assert.ErrorIs(t, err, ErrScope)
+		_, err = destroyed.Create("demand", "1")
+		assert.ErrorIs(t, err, ErrScope, "nor does another take its place")
+		_, err = destroyed.Destroy("demand", "1")
+		assert.NoError(t, err, "to destroy it again is no mistake")
+
+		// Its bytes are in what was exported before, and in nothing after.
+		var old document
+		secret, err := full.Export()
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(secret, &old))
+		key, err := primaryKey(readTink(t, old.Scopes[0].Keyset))
+		require.NoError(t, err)
+		raw := rawKey(key)
+		assert.NotEmpty(t, leaks(deepBase64(t, secret), raw), "the test sees keys in exports")
+		secret, err = destroyed.Export()
+		require.NoError(t, err)
+		assert.Empty(t, leaks(deepBase64(t, secret), raw))
+	}
+	// Values are left as they were: what the doc says of copies.
+	assert.Equal(t, before, pseudonymOf(t, full, "demand", "1", "ada"))
+	p, err := kept("ada")
+	require.NoError(t, err)
+	assert.Equal(t, before, p)
+}
+
+// deepBase64 appends the decoded key values of an export to it.
+func deepBase64(t *testing.T, exported []byte) string {
+	t.Helper()
+	text := string(exported)
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(`":,{}[] `, r) }) {
+		if raw, err := base64.StdEncoding.DecodeString(word); err == nil {
+			text += string(raw)
+		}
+	}
+	return text
+}
+
+func reparsed(t testing.TB, keys Keys) Keys {
+	t.Helper()
+	secret, err := keys.Export()
+	require.NoError(t, err)
+	again, err := Parse(secret)
+	require.NoError(t, err)
+	assert.Equal(t, keys.Scopes(), again.Scopes())
+	return again
+}
+
+// Two changes of one value do not see each other.
+func TestKeysAreValues(t *testing.T) {
+	for n := range 9 {
+		var keys Keys
+		for i := range n {
+			keys = must(keys.Create("demand", fmt.Sprint(i)))(t)
+		}
+		a := must(keys.Create("demand", "a"))(t)
+		want := pseudonymOf(t, a, "demand", "a", "ada")
+		b := must(keys.Create("demand", "b"))(t)
+		_, err := a.Scope("demand", "b")("ada")
+		assert.ErrorIs(t, err, ErrScope)
+		_, err = b.Scope("demand", "a")("ada")
+		assert.ErrorIs(t, err, ErrScope)
+		assert.Equal(t, want, pseudonymOf(t, a, "demand", "a", "ada"))
+		assert.Len(t, keys.Scopes(), n)
+	}
+}
+
+func must(keys Keys, err error) func(testing.TB) Keys {
+	return func(t testing.TB) Keys {
+		t.Helper()
+		require.NoError(t, err)
+		return keys
+	}
+}
+
+func TestScopesLists(t *testing.T) {
+	var public [32]byte
+	public[0] = 2
+	keys := generate(t, "demand", "1", "2")
+	keys, err := keys.Pin("insights", "1", public)
+	require.NoError(t, err)
+	keys, err = keys.Disable("demand", "2")
+	require.NoError(t, err)
+	infos := keys.Scopes()
+	assert.Equal(t, []ScopeInfo{{"demand", "1", Enabled}, {"demand", "2", Disabled}, {"insights", "1", Oblivious}}, infos)
+	infos[0].Status = Destroyed
+	assert.Equal(t, Enabled, keys.Scopes()[0].Status, "the list is the caller's own")
+	assert.Empty(t, Keys{}.Scopes())
+}
+
+// Any sequence of changes keeps the rules, and Export tells all of it.
+func TestKeysLaws(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		var keys Keys
+		status := map[[2]string]Status{}
+		pseudonyms := map[[2]string][16]byte{}
+		for range rapid.IntRange(1, 12).Draw(r, "steps") {
+			at := [2]string{rapid.SampledFrom([]string{"p", "q"}).Draw(r, "purpose"), rapid.SampledFrom([]string{"1", "2"}).Draw(r, "epoch")}
+			now, known := status[at]
+			kind := func(oblivious bool) bool { // may the purpose be of this kind?
+				for k, s := range status {
+					if k[0] == at[0] && (s == Oblivious) != oblivious {
+						return false
+					}
+				}
+				return true
+			}
+			keyed := known && now != Oblivious
+			var want bool
+			var next Keys
+			var err error
+			var to Status
+			switch step := rapid.SampledFrom([]string{"create", "pin", "disable", "enable", "destroy", "export"}).Draw(r, "step"); step {
+			case "create":
+				next, err = keys.Create(at[0], at[1])
+				want, to = !known && kind(false), Enabled
+			case "pin":
+				next, err = keys.Pin(at[0], at[1], [32]byte{1})
+				want, to = !known && kind(true), Oblivious
+			case "disable":
+				next, err = keys.Disable(at[0], at[1])
+				want, to = keyed && now != Destroyed, Disabled
+			case "enable":
+				next, err = keys.Enable(at[0], at[1])
+				want, to = keyed && now != Destroyed, Enabled
+			case "destroy":
+				next, err = keys.Destroy(at[0], at[1])
+				want, to = keyed, Destroyed
+			case "export":
+				if len(status) > 0 {
+					keys = reparsed(t, keys)
+				}
+				continue
+			}
+			if (err == nil) != want || err != nil && !errors.Is(err, ErrScope) {
+				r.Fatalf("%v after %v: %v", at, status, err)
+			}
+			if err == nil {
+				keys, status[at] = next, to
+			}
+			for _, info := range keys.Scopes() {
+				k := [2]string{info.Purpose, info.Epoch}
+				p, err := keys.Scope(k[0], k[1])("ada")
+				if info.Status != status[k] || (err == nil) != (info.Status == Enabled) {
+					r.Fatalf("%v is %v and not %v: %v", k, info.Status, status[k], err)
+				}
+				if before, ok := pseudonyms[k]; err == nil && ok && before != p {
+					r.Fatalf("%v has another key now", k)
+				}
+				if err == nil {
+					pseudonyms[k] = p
+				}
+			}
+		}
 	})
+}
+
+func rawKey(key *aescmacprf.Key) []byte {
+	return key.KeyBytes().Data(insecuresecretdataaccess.Token{})
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"iter"
 	"log"
 	"log/slog"
 	"reflect"
@@ -35,6 +36,8 @@ type unexported struct {
 	list []Keys
 	deep struct{ deeper *struct{ keys Keys } }
 	f    func(string) ([16]byte, error)
+
+	migrate iter.Seq2[Pair, error]
 }
 
 // leaks returns the form in which text holds four bytes in a row of key, or "".
@@ -70,9 +73,9 @@ func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(&r.out, form
 func TestKeysNeverPrint(t *testing.T) {
 	// A key with an odd pattern, so that no address or offset looks like it.
 	key := unhex("f1c3e5a7928b6d4f f0e1d2c3b4a59687 9badcfe1f3a5c7e9 8d9fabbdcfd1e3f5")
-	keys := mustParse(t, keysetJSON(key))
+	keys := keysOf(t, key, "demand", "1")
 	scope := keys.Scope("demand", "1")
-	inner := unexported{name: "n", keys: keys, ptr: &keys, any: keys, list: []Keys{keys}, f: scope}
+	inner := unexported{name: "n", keys: keys, ptr: &keys, any: keys, list: []Keys{keys}, f: scope, migrate: keys.Migrate("demand", "1", "2", nil)}
 	inner.deep.deeper = &struct{ keys Keys }{keys}
 	outer := exported{Name: "n", Keys: keys, Ptr: &keys, Any: &keys, Map: map[string]Keys{"k": keys}}
 
@@ -103,6 +106,10 @@ func TestKeysNeverPrint(t *testing.T) {
 
 		out.Reset()
 		_ = gob.NewEncoder(&out).Encode(v)
+		func() {
+			defer func() { fmt.Fprint(&out, recover()) }()
+			panic(v)
+		}()
 		forms = append(forms, out.String())
 	}
 	for _, form := range forms {
@@ -113,8 +120,7 @@ func TestKeysNeverPrint(t *testing.T) {
 }
 
 func TestRedactedForms(t *testing.T) {
-	keys, err := Generate()
-	require.NoError(t, err)
+	keys := generate(t, "demand", "1")
 	for _, k := range []Keys{keys, {}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%10.3s"} {
 			assert.Equal(t, redacted, fmt.Sprintf(verb, k))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 )
 
@@ -12,28 +13,32 @@ const (
 	maxScopeName = 128 // bytes of a purpose, and of an epoch
 )
 
-// ErrScope is matched by what a scope's function returns when it can never make
-// a pseudonym: the keys are zero, or the purpose or the epoch is not usable. It
-// is a programmer's or an operator's mistake, not a bad record.
+// ErrScope is matched by what says that a scope can make no pseudonym, or cannot
+// be changed as asked: it has no key here, its key is disabled, destroyed or at a
+// key server, or its purpose or epoch is not usable. It is a programmer's or an
+// operator's mistake, not a bad record.
 var ErrScope = errors.New("scope is not usable")
 
-// Scope returns the function that makes the pseudonyms of one purpose and one
-// epoch: a member has the same pseudonym each time within them, and unlinkable
-// ones in any other scope. It is a plain function, so that it can be assigned to
-// any field of type func(string) ([16]byte, error).
+// A Scope makes the pseudonyms of one purpose and one epoch. It is a plain
+// function, so that it can be assigned to any field of type
+// func(string) ([16]byte, error).
 //
-// The function puts the id through Canonical, and returns a MalformedError if
-// that does. It is safe for concurrent use. Make it once and keep it.
+// It puts the id through Canonical, and returns a MalformedError if that does. On
+// any error the pseudonym is zero. It is safe for concurrent use.
+type Scope func(member string) ([16]byte, error)
+
+// Scope returns the function that makes the pseudonyms of a scope: a member has
+// the same pseudonym each time within it, and unlinkable ones in any other. Make
+// it once and keep it: it keeps its key, whatever is done to k later.
 //
-// A purpose and an epoch are 1 to 128 printable ASCII characters each. If they
-// are not, or k is the zero Keys, every call returns an error that matches
-// ErrScope and no pseudonym. On any error the pseudonym is zero.
-func (k Keys) Scope(purpose, epoch string) func(member string) ([16]byte, error) {
-	if err := k.checkScope(purpose, epoch); err != nil {
+// If the scope has no enabled key here, every call returns an error that matches
+// ErrScope and no pseudonym.
+func (k Keys) Scope(purpose, epoch string) Scope {
+	mac, prefix, err := k.enabled(purpose, epoch)
+	if err != nil {
+		err = fmt.Errorf("pseudonymize member: %w", err)
 		return func(string) ([16]byte, error) { return [16]byte{}, err }
 	}
-	mac := k.mac
-	prefix := appendScope(nil, purpose, epoch)
 	// The input escapes to the heap in Tink's interface call, so it is kept for
 	// the next one, with the prefix in place.
 	inputs := sync.Pool{New: func() any {
@@ -50,23 +55,120 @@ func (k Keys) Scope(purpose, epoch string) func(member string) ([16]byte, error)
 		}
 		out, err := mac(input)
 		if err != nil || len(out) != size {
-			return [16]byte{}, errors.New("pseudonymize member: Tink computes no PRF with this keyset: make it again")
+			return [16]byte{}, errors.New("pseudonymize member: Tink computes no PRF with this key: make it again")
 		}
 		return [16]byte(out), nil
 	}
 }
 
-func (k Keys) checkScope(purpose, epoch string) error {
-	const hint = "pass 1 to 128 printable ASCII characters"
+// enabled returns the PRF of a scope and what its input begins with.
+func (k Keys) enabled(purpose, epoch string) (mac func([]byte) ([]byte, error), prefix []byte, err error) {
+	e, err := k.find(purpose, epoch)
 	switch {
-	case k.mac == nil:
-		return fmt.Errorf("pseudonymize member: %w: there are no keys: make them with Generate or Parse", ErrScope)
-	case !scopeName(purpose):
-		return fmt.Errorf("pseudonymize member: %w: purpose: %s", ErrScope, hint)
-	case !scopeName(epoch):
-		return fmt.Errorf("pseudonymize member: %w: epoch: %s", ErrScope, hint)
+	case err != nil:
+		return nil, nil, err
+	case e.Status == Oblivious:
+		return nil, nil, fmt.Errorf("%w: it is oblivious: its pseudonyms come from package oprf", ErrScope)
+	case e.Status == Destroyed:
+		return nil, nil, fmt.Errorf("%w: its key was destroyed", ErrScope)
+	case e.Status != Enabled:
+		return nil, nil, fmt.Errorf("%w: its key is disabled: Enable it", ErrScope)
+	}
+	if mac, err = newMAC(e.handle); err != nil {
+		return nil, nil, err
+	}
+	prefix, err = AppendScope(nil, purpose, epoch)
+	return mac, prefix, err
+}
+
+// Batch writes the pseudonyms of members to dst, which must be as long. It
+// allocates what Tink does, 16 bytes for each, and no more.
+//
+// For an id that breaks the rules it calls malformed with its index and the
+// MalformedError, leaves its pseudonym zero, and goes on. If malformed is nil, and
+// on any other error, it returns the error, and all of dst is zero.
+func (s Scope) Batch(dst [][16]byte, members []string, malformed func(i int, err error)) error {
+	if len(dst) != len(members) {
+		return fmt.Errorf("pseudonymize batch: there is room for %d pseudonyms of %d members: make dst as long", len(dst), len(members))
+	}
+	for i, member := range members {
+		p, err := s(member)
+		dst[i] = p
+		switch {
+		case err == nil:
+		case malformed != nil && errors.Is(err, ErrMalformed):
+			malformed(i, err)
+		default:
+			clear(dst)
+			return err
+		}
 	}
 	return nil
+}
+
+// A Pair is one member's pseudonyms in two epochs: the link between them, as
+// sensitive as both keys are for this member.
+type Pair struct {
+	From, To [16]byte
+}
+
+// Migrate yields for each member her pseudonyms in two epochs of one purpose, in
+// the order of members: pseudonyms are not invertible, so what is stored under the
+// old ones moves by computing both anew, from the ids, where the ids and both keys
+// are. Rewrite the node's own records with the pairs and forget them: a pair that
+// leaves the node links the epochs for whoever sees it.
+//
+// A bad id yields a MalformedError and no Pair, and the next id follows. If one of
+// the scopes has no enabled key here, or both are the same, all that is yielded is
+// one error that matches ErrScope.
+func (k Keys) Migrate(purpose, from, to string, members iter.Seq[string]) iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		if from == to {
+			yield(Pair{}, fmt.Errorf("migrate members: %w: both epochs are the same", ErrScope))
+			return
+		}
+		for _, epoch := range []string{from, to} {
+			if _, _, err := k.enabled(purpose, epoch); err != nil {
+				yield(Pair{}, fmt.Errorf("migrate members: %w", err))
+				return
+			}
+		}
+		before, after := k.Scope(purpose, from), k.Scope(purpose, to)
+		for member := range members {
+			var pair Pair
+			var err error
+			if pair.From, err = before(member); err == nil {
+				pair.To, err = after(member)
+			}
+			if err != nil {
+				pair = Pair{}
+			}
+			if !yield(pair, err) {
+				return
+			}
+		}
+	}
+}
+
+// AppendScope appends the one encoding of a scope to dst: what the input of its
+// PRF begins with, before the id; see the package doc for the format. A protocol
+// that binds a message to a scope uses the same bytes.
+//
+// A purpose and an epoch are 1 to 128 printable ASCII characters each; of others
+// AppendScope returns an error that matches ErrScope.
+func AppendScope(dst []byte, purpose, epoch string) ([]byte, error) {
+	const hint = "pass 1 to 128 printable ASCII characters"
+	switch {
+	case !scopeName(purpose):
+		return nil, fmt.Errorf("%w: purpose: %s", ErrScope, hint)
+	case !scopeName(epoch):
+		return nil, fmt.Errorf("%w: epoch: %s", ErrScope, hint)
+	}
+	dst = append(dst, CanonicalVersion)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(purpose)))
+	dst = append(dst, purpose...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(epoch)))
+	return append(dst, epoch...), nil
 }
 
 // scopeName holds names to ASCII: two spellings of an accent would be two scopes
@@ -81,14 +183,4 @@ func scopeName(s string) bool {
 		}
 	}
 	return true
-}
-
-// appendScope appends all of the PRF's input that comes before the id; see the
-// package doc for the format.
-func appendScope(dst []byte, purpose, epoch string) []byte {
-	dst = append(dst, CanonicalVersion)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(purpose)))
-	dst = append(dst, purpose...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(epoch)))
-	return append(dst, epoch...)
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/dp/ledger"
@@ -48,33 +49,58 @@ func (c *chain) close() error {
 // bounding chooses what it keeps. With -ledger they are kept beside the file:
 // one epoch has one choice, or else the same release would be compared with
 // another truth at each run.
-func secrets(o options) (keys pseudonym.Keys, secret [32]byte, err error) {
+func secrets(o options, epoch string) (keys pseudonym.Keys, secret [32]byte, err error) {
 	if o.ledger != "" {
-		b, err := os.ReadFile(secretsPath(o))
-		if err == nil {
-			keys, err = pseudonym.Parse(b[copy(secret[:], b):])
+		if keys, secret, err = readSecrets(secretsPath(o)); err == nil && hasKey(keys, epoch) {
+			return keys, secret, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			if err != nil {
-				err = fmt.Errorf("read %s: %w", secretsPath(o), err)
-			}
-			return keys, secret, err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return keys, secret, fmt.Errorf("read %s: %w", secretsPath(o), err)
 		}
 	}
-	if keys, err = pseudonym.Generate(); err != nil {
+	if secret == [32]byte{} {
+		_, _ = rand.Read(secret[:])
+	}
+	if keys, err = keys.Create("demand", epoch); err != nil {
 		return keys, secret, fmt.Errorf("make pseudonym keys: %w", err)
 	}
-	if _, err := rand.Read(secret[:]); err != nil || o.ledger == "" {
-		return keys, secret, err
+	if o.ledger == "" {
+		return keys, secret, nil
 	}
 	b, err := keys.Export()
 	if err == nil {
-		err = os.WriteFile(secretsPath(o), append(secret[:len(secret):len(secret)], b...), 0o600)
+		err = writeSecrets(secretsPath(o), append(secret[:len(secret):len(secret)], b...))
 	}
 	if err != nil {
 		return keys, secret, fmt.Errorf("keep the keys of -ledger: %w", err)
 	}
 	return keys, secret, nil
+}
+
+func readSecrets(name string) (keys pseudonym.Keys, secret [32]byte, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return keys, secret, err
+	}
+	defer f.Close()
+	b, err := pseudonym.ReadSecret(f)
+	if err != nil {
+		return keys, secret, err
+	}
+	keys, err = pseudonym.Parse(b[copy(secret[:], b):])
+	return keys, secret, err
+}
+
+// writeSecrets leaves the old file or the new one.
+func writeSecrets(name string, b []byte) error {
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+func hasKey(keys pseudonym.Keys, epoch string) bool {
+	return slices.Contains(keys.Scopes(), pseudonym.ScopeInfo{Purpose: "demand", Epoch: epoch, Status: pseudonym.Enabled})
 }
 
 func secretsPath(o options) string { return o.ledger + ".keys" }

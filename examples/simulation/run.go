@@ -154,7 +154,7 @@ func newChain(o options, w *retail.World) (*chain, error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	keys, secret, err := secrets(o)
+	keys, secret, err := secrets(o, w.Epoch)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,109 @@
+package oprf
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	circl "github.com/cloudflare/circl/oprf"
+
+	"github.com/larder-dp/larder/pseudonym"
+)
+
+// ErrClient says that a request's client is not among those that the key server
+// knows.
+var ErrClient = errors.New("client is not known")
+
+// A ServerConfig says what a key server does.
+type ServerConfig struct {
+	// Keys are those of the scopes that are served, one for each. Required.
+	Keys []Key
+	// Clients are the names of the stores that may ask. Required.
+	Clients []string
+	// IDs is how many ids one client may ask for within any span of Window, over
+	// all scopes. Required: at least 1. It is the speed of a corrupt store's
+	// dictionary attack, so let it be what a store needs: each member once an
+	// epoch, and as many again where an epoch is migrated.
+	IDs int
+	// Window is the span of time that IDs is for. Required: at least a second.
+	Window time.Duration
+}
+
+// A Server holds keys and evaluates blinded ids for those who must not hold them.
+// Get one from NewServer. It is safe for concurrent use.
+type Server struct {
+	redacted
+	// A function, so that reflection cannot look into it.
+	evaluate func(now time.Time, client string, message []byte) ([]byte, error)
+}
+
+// NewServer returns a key server. It counts what clients asked for in memory: one
+// that is started anew has forgotten it, so whoever can make it start can ask
+// faster.
+func NewServer(c ServerConfig) (*Server, error) {
+	type scope struct{ purpose, epoch string }
+	servers := map[scope]circl.VerifiableServer{}
+	for _, k := range c.Keys {
+		if k.secret == nil {
+			return nil, fmt.Errorf("make key server: %w", errNoKey)
+		}
+		s := k.secret()
+		at := scope{s.purpose, s.epoch}
+		if _, ok := servers[at]; ok {
+			return nil, fmt.Errorf("make key server: %w: two keys are for the same one: a scope gets one key only", pseudonym.ErrScope)
+		}
+		servers[at] = circl.NewVerifiableServer(suite, s.private)
+	}
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("make key server: Keys: %w", errNoKey)
+	}
+	limits, err := newLimits(c)
+	if err != nil {
+		return nil, fmt.Errorf("make key server: %w", err)
+	}
+	return &Server{evaluate: func(now time.Time, client string, message []byte) ([]byte, error) {
+		limit, ok := limits[client]
+		if !ok {
+			return nil, ErrClient
+		}
+		r, err := parseRequest(message)
+		if err != nil {
+			return nil, err
+		}
+		server, ok := servers[scope{r.purpose, r.epoch}]
+		if !ok {
+			return nil, fmt.Errorf("%w: this server has no key for it", pseudonym.ErrScope)
+		}
+		n := len(r.elements) / elementSize
+		if err := limit.check(now, n); err != nil { // before the work of decoding
+			return nil, err
+		}
+		elements, err := parseElements(r.elements)
+		if err != nil {
+			return nil, err
+		}
+		if err := limit.take(now, n); err != nil {
+			return nil, err
+		}
+		evaluation, err := server.Evaluate(&circl.EvaluationRequest{Elements: elements})
+		if err != nil {
+			return nil, errors.New("it cannot be proved")
+		}
+		return appendResponse(evaluation)
+	}}, nil
+}
+
+// Evaluate answers a request that client sent, at the time now. Who the client is
+// the caller has made sure of, by mutual TLS or the like.
+//
+// An error matches ErrClient, ErrMessage, pseudonym.ErrScope, or is a LimitError.
+// What is refused is not counted. The error may be sent to the client.
+func (s *Server) Evaluate(now time.Time, client string, request []byte) (response []byte, err error) {
+	if s.evaluate == nil {
+		return nil, fmt.Errorf("evaluate batch: %w", errNoKey)
+	}
+	if response, err = s.evaluate(now, client, request); err != nil {
+		return nil, fmt.Errorf("evaluate batch: %w", err)
+	}
+	return response, nil
+}
