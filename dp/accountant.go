@@ -21,15 +21,14 @@ type Accountant struct {
 	events []Event
 	// lostLo and lostHi bracket the probability 1 − Π(1−δᵢ) of losing everything.
 	lostLo, lostHi float64
-	apart          bool // keep Gaussians apart and use no closed form
 }
 
 // A Bracket holds a number between Lo and Hi. Its JSON has null for an infinite end.
 type Bracket struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
-	// Rule names what produced it: gaussian, binomial and single are closed forms, sum is
-	// the largest loss, pld a privacy loss distribution, renyi a conversion, pld+renyi
+	// Rule names what produced it: gaussian, binomial and single are closed forms, atoms a sum
+	// over all losses, sum the largest loss, pld a privacy loss distribution, renyi a conversion, pld+renyi
 	// the sum of both, closed and infinite say 0 and +Inf.
 	Rule  string `json:"rule"`
 	Proof Proof  `json:"proof"`
@@ -199,9 +198,6 @@ func (e Event) renyi() renyi {
 // whole returns the uses to be discretised, all Gaussians as one: their losses add up to
 // one of μ² = Σ n·(s/σ)².
 func (a *Accountant) whole() pld {
-	if a.apart {
-		return pld{a.uses}
-	}
 	var p pld
 	var square neumaier
 	for _, u := range a.uses {
@@ -223,7 +219,7 @@ func (a *Accountant) closed() (rule string, sup float64, f func(epsilon float64)
 	if len(p.uses) == 0 {
 		return "closed", 0, func(float64) (float64, float64) { return 0, 0 }
 	}
-	if len(p.uses) != 1 || a.apart {
+	if len(p.uses) != 1 {
 		return "", 0, nil
 	}
 	u := p.uses[0]
@@ -239,7 +235,7 @@ func (a *Accountant) closed() (rule string, sup float64, f func(epsilon float64)
 		return "", 0, nil
 	case u.kind == Laplace:
 		return "single", u.sup(), func(epsilon float64) (float64, float64) { return laplaceDelta(u.a, epsilon) }
-	case u.kind == Skellam || u.kind == DiscreteLaplace || u.kind == DiscreteGaussian && u.a < 1e3:
+	case u.kind == Skellam || u.kind == DiscreteLaplace || u.kind == DiscreteGaussian:
 		return "single", u.sup(), u.tableDelta
 	}
 	return "", 0, nil
@@ -275,6 +271,12 @@ func (a *Accountant) Epsilon(delta float64) (Bracket, error) {
 	return a.bracket(lo, hi, rule, proof, !a.boundOnly()), nil
 }
 
+// wide reports a sum of so many points that it is worth one answer, and not the hundred
+// that a search for ε asks for.
+func (p pld) wide() bool {
+	return len(p.uses) == 1 && p.uses[0].kind == DiscreteGaussian && p.uses[0].a >= 1e3
+}
+
 // boundOnly reports whether some events have only a Rényi bound, or so many uses that no
 // transform of a sensible length holds the sum of their losses: its length grows with
 // the root of the count. Then only the Rényi curve answers.
@@ -305,12 +307,17 @@ func (a *Accountant) lossEpsilon(delta float64) (lo, hi float64, rule string, pr
 	if sup := p.sup(); delta < 1e-300 {
 		return sup, sup * (1 + 1e-12), "sum", proof
 	}
-	if rule, sup, f := a.closed(); f != nil {
+	if rule, sup, f := a.closed(); f != nil && !p.wide() {
 		lo, hi = invert(delta, sup, f)
 		return lo * (1 - 1e-13), hi * (1 + 1e-13), rule, proof
 	}
+	if m, ok := p.mixture(maxSearch); ok {
+		if lo, hi = invert(delta, p.sup(), m.delta); m.rest <= enough*delta {
+			return lo * (1 - 1e-13), hi * (1 + 1e-13), "atoms", proof
+		}
+	}
 	lo, hi, w := p.epsilon(delta)
-	return lo * (1 - 1e-13), hi * (1 + 1e-13), "pld", w.proof()
+	return lo, hi, "pld", w.proof()
 }
 
 func (w window) proof() Proof {
@@ -370,7 +377,16 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 		lo, hi = f(epsilon)
 		return max(lo, 0), min(hi, 1), rule, proof
 	}
-	lo, hi, w := a.whole().delta(epsilon)
+	p := a.whole()
+	if epsilon >= p.sup() {
+		return 0, 0, "sum", proof
+	}
+	if m, ok := p.mixture(maxMixed); ok {
+		if lo, hi = m.delta(epsilon); m.rest <= enough*hi {
+			return lo, min(hi, 1), "atoms", proof
+		}
+	}
+	lo, hi, w := p.delta(epsilon)
 	return lo, hi, "pld", w.proof()
 }
 
@@ -383,7 +399,7 @@ func (a *Accountant) renyiDelta(epsilon float64) (lo, hi float64, rule string, p
 	d, err := whole.divergence(order)
 	lo = renyiDelta(order, d-err, epsilon)
 	if len(a.uses) > 0 && !a.tooMany() {
-		known := Accountant{uses: a.uses, apart: a.apart}
+		known := Accountant{uses: a.uses}
 		only := Accountant{renyi: a.renyi}
 		for _, share := range []float64{0.5, 0.9, 0.1} {
 			_, first, _, p := known.deltaAt(epsilon * share)

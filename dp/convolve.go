@@ -34,7 +34,11 @@ type term struct {
 	lost  float64 // tilted mass that the lattice leaves out, relative to what it holds
 }
 
-const ulp = 0x1p-52
+const (
+	ulp = 0x1p-52
+	// negligible is the logarithm of a coefficient that is left out.
+	negligible = -90.0
+)
 
 // peakWeight is the largest e^{−θx}·(1−e^{−x}): θ^θ/(1+θ)^{1+θ}.
 func peakWeight(theta float64) float64 {
@@ -67,9 +71,8 @@ type window struct {
 // |Ĝ − G| ≤ Π(|Fᵢ|+η)^nᵢ − Π|Fᵢ|^nᵢ and a few ulp nᵢ for the power; an entry of the
 // inverse is off by at most the mean of that over all frequencies, and η times the mean
 // of |G|. The bound E is added to every entry, or taken from it.
-func fold(terms []term, w window, upper bool) folded {
+func fold(fft *fourier.FFT, terms []term, w window, upper bool) folded {
 	n := w.size
-	fft := fourier.NewFFT(n)
 	eta := 8 * (math.Log2(float64(n)) + 1) * ulp
 	f := folded{theta: w.theta, h: w.h}
 	var base, leftTail, rightTail, lost neumaier
@@ -96,14 +99,14 @@ func fold(terms []term, w window, upper bool) folded {
 			if more[k] < -200 {
 				continue
 			}
-			r := math.Hypot(real(c), imag(c))
+			r := math.Sqrt(real(c)*real(c) + imag(c)*imag(c))
 			more[k] += t.count * math.Log(r+eta)
-			if r > 0 {
+			switch {
+			case i == len(terms)-1 && more[k] < negligible: // as most are: no phase is needed
+			case r > 0:
 				logs[k] += t.count * math.Log(r)
-				if more[k] > -90 || i < len(terms)-1 {
-					angle[k] += math.Remainder(t.count*math.Atan2(imag(c), real(c)), 2*math.Pi)
-				}
-			} else {
+				angle[k] += math.Remainder(t.count*math.Atan2(imag(c), real(c)), 2*math.Pi)
+			default:
 				logs[k] = math.Inf(-1)
 			}
 		}
@@ -118,12 +121,12 @@ func fold(terms []term, w window, upper bool) folded {
 		if k == 0 || 2*k == n {
 			weight = 1
 		}
-		bound := math.Exp(more[k])
-		if more[k] < -90 {
+		if more[k] < negligible {
 			coeff[k] = 0
-			off.add(weight * bound)
+			off.add(weight * math.Exp(negligible))
 			continue
 		}
+		bound := math.Exp(more[k])
 		g := math.Exp(logs[k])
 		off.add(weight * (max(bound-g, 0) + g*counts*8*ulp*math.Pi + g*math.Abs(max(logs[k], -1e3))*4*ulp))
 		size.add(weight * g)

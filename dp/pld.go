@@ -1,6 +1,10 @@
 package dp
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/dsp/fourier"
+)
 
 // pld answers by privacy loss distributions: from below and from above, on one lattice.
 type pld struct {
@@ -89,7 +93,7 @@ func (p pld) plan(theta, epsilon, want float64) window {
 	// Near the largest loss the tilted law is about one point: 1/θ is then the scale.
 	dev := max(p.deviation(theta), 0.3/(1+theta))
 	// Mass beyond the window, relative to what the sum is worth.
-	tail := 1e-9 * peakWeight(theta) / (1 + theta*dev)
+	tail := 1e-7 * peakWeight(theta) / (1 + theta*dev)
 	tail = max(tail, 1e-25)
 	logTail := math.Log(tail)
 	reach := func(sign float64) (edge, s float64) {
@@ -117,7 +121,11 @@ func (p pld) plan(theta, epsilon, want float64) window {
 			smooth += u.count
 		}
 	}
-	return p.step(w, math.Sqrt(8*want/(max(smooth, 0.1)*max(theta*(theta+1), 1/(dev*dev)))))
+	h := math.Sqrt(8 * want / (max(smooth, 0.1) * max(theta*(theta+1), 1/(dev*dev))))
+	if w.hi-w.lo > firstPoints*h {
+		h = (w.hi - w.lo) / probePoints
+	}
+	return p.step(w, h)
 }
 
 // step sets the step to about h, where the length of the transform allows it.
@@ -288,14 +296,22 @@ func (t *table) trim(theta, tail float64) (*table, float64) {
 
 // both folds the composition from below and from above.
 func (p pld) both(w window) (lower, upper folded) {
-	return fold(p.terms(w, false), w, false), fold(p.terms(w, true), w, true)
+	fft := fourier.NewFFT(w.size)
+	return fold(fft, p.terms(w, false), w, false), fold(fft, p.terms(w, true), w, true)
 }
 
 const (
 	maxPoints = 1 << 21
-	// aim is the relative width of a bracket that ends the search for a finer step.
-	aim      = 9e-5
-	maxTries = 6
+	// A search that would begin with more than firstPoints begins with probePoints. Near the
+	// largest loss θ is large, and a step that is fine beside 1/θ is far finer than atoms need.
+	firstPoints = 1 << 17
+	probePoints = 1 << 15
+	// aim is the relative width of a bracket that ends the search for a finer step, and
+	// enough what ends it after a transform of manyPoints or more.
+	aim        = 9e-5
+	enough     = 7e-4
+	manyPoints = 1 << 17
+	maxTries   = 6
 )
 
 // refine answers on finer and finer lattices until the bracket is narrow. An error of
@@ -311,14 +327,26 @@ func (p pld) refine(w window, answer func(lower, upper folded) (lo, hi float64))
 		l, h := answer(lower, upper)
 		lo, hi = max(lo, l), min(hi, h)
 		gap := (h - l) / h
-		if !(hi-lo > aim*hi) || hi < 1e-300 || w.size >= maxPoints/2 {
+		target := aim
+		if w.size >= manyPoints {
+			target = enough
+		}
+		if !(hi-lo > target*hi) || hi < 1e-300 || w.size >= maxPoints/2 {
 			break
+		}
+		if gap > 0.99 && last < math.Inf(1) && last > 0.99 {
+			break // so near the largest loss that ε itself is too coarse
 		}
 		if gap > last/2 {
 			power = 1
 		}
 		last = gap
-		w = p.step(w, w.h*max(math.Pow(0.6*aim/gap, power), 1.0/16))
+		next := func(target float64) window { return p.step(w, w.h*max(math.Pow(0.6*target/gap, power), 1.0/16)) }
+		if fine := next(aim); fine.size < manyPoints || gap <= enough {
+			w = fine
+		} else {
+			w = next(enough)
+		}
 	}
 	return w, lo, hi
 }
@@ -346,7 +374,7 @@ func (p pld) epsilon(delta float64) (lo, hi float64, w window) {
 		}
 		return bisectLower(delta, min(hi, end), l.delta), hi
 	})
-	return lo, min(hi, p.sup()), w
+	return lo * (1 - 1e-13), min(hi, p.sup()) * (1 + 1e-13), w
 }
 
 // bisect returns a verified ε with f(ε) ≤ delta, the smallest up to 1e-12, or +Inf if
