@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"federated/source":  {"federated", "federated/secagg", "dp"},
 	"federated/fedhttp": {"federated", "federated/secagg", "dp"},
 	"federated/fednats": {"federated", "federated/secagg", "dp"},
-	"federated/fedtest": {"federated", "federated/secagg", "dp"},
+	"federated/fedtest": {"federated", "federated/secagg", "dp", "dp/dptest"},
 	"examples":          {"federated/source", "federated/fedhttp", "dp/ledger", "pseudonym", "pseudonym/oprf", "federated", "federated/secagg", "dp"},
 }
 

@@ -1,11 +1,13 @@
 package federated
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -463,6 +465,13 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// withOther returns a query that differs from q.
+func (q Query) withOther(t *testing.T) Query {
+	question := q.Question()
+	question.Epoch = "other"
+	return must(NetDemand(question))(t)
+}
+
 // A node with a ledger of its own charges each question once, sends the same
 // report again, and stops when its budget is gone, whatever the coordinator's
 // ledger says.
@@ -506,9 +515,14 @@ func TestBrokenRecordsFailClosed(t *testing.T) {
 	broken := func(yield func(Record, error) bool) {
 		_ = yield(list("1", []NodeID{"a"}, Line{"milk", 2, 0}), nil) && yield(Record{}, io.ErrUnexpectedEOF)
 	}
-	n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: broken, Allow: AllowQueries(q)}))(t)
-	_, err := n.Answer(context.Background(), ask{q: q}.encode())
+	var log bytes.Buffer
+	n := must(NewNode(NodeConfig{
+		Epoch: "e", ID: "a", Lists: broken, Allow: AllowQueries(q), Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}))(t)
+	body, err := n.Answer(context.Background(), ask{q: q}.encode())
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Nil(t, body)
+	require.NotEmpty(t, log.String(), "the operator is told")
 	_, err = n.Audit(context.Background(), q)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }

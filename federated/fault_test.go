@@ -194,7 +194,7 @@ func TestPanicsStayAtTheNode(t *testing.T) {
 	prepare := func(r *Record, emit func(string, int64)) {
 		emit("milk", 1)
 		if r.ID == "bad" {
-			panic(canaries[0])
+			panic("canary of " + r.ID)
 		}
 		emit("milk", 1)
 	}
@@ -211,7 +211,7 @@ func TestPanicsStayAtTheNode(t *testing.T) {
 	rel := must(c.Run(context.Background(), q))(t)
 	require.EqualValues(t, 2+1+2, collectCells(rel.Cells())["a milk"].Value)
 	require.Contains(t, log.String(), "panicked")
-	require.Empty(t, find(log.Bytes()))
+	require.NotContains(t, log.String(), "canary")
 }
 
 // One list id sent with two sets of preferences is two lists: else one unit

@@ -362,10 +362,10 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 	if records == nil {
 		return nil
 	}
-	panics, record := 0, Record{} // one record, for no allocation each
+	cut, record := false, Record{} // one record, for no allocation each
 	defer func() {
-		if panics > 0 {
-			n.c.Log.Error("records were cut short: a function or Pseudonym panicked", "node", string(n.c.ID), "kind", string(k), "records", panics)
+		if cut {
+			n.c.Log.Error("records were cut short: a function or Pseudonym panicked", "node", string(n.c.ID), "kind", string(k))
 		}
 	}()
 	for r, err := range records {
@@ -377,7 +377,7 @@ func (n *Node) each(ctx context.Context, k Kind, f func(*Record)) error {
 		}
 		record = r
 		if panicked(f, &record) {
-			panics++
+			cut = true
 		}
 	}
 	return ctx.Err()

@@ -1,0 +1,588 @@
+package fedtest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/federated"
+)
+
+// A world is the records of a small federation, unit by unit, so that one can be
+// added or removed.
+type world struct {
+	tpl       Template
+	epoch     string
+	stores    []federated.NodeID
+	items     []string // the public partitions
+	units     []unitRows
+	bounds    dp.Bounds
+	window    federated.Window
+	inventory map[federated.NodeID]string // independent, counted, perpetual or none
+	selects   bool
+	reverse   bool // serve rows and lines in the opposite order
+	skew      map[federated.NodeID]time.Duration
+
+	byStore map[place][]row // units' rows in their order; made when needed
+}
+
+// A place is where a store keeps records of a kind.
+type place struct {
+	store federated.NodeID
+	kind  federated.Kind
+}
+
+// copied returns a world to be changed.
+func (w *world) copied() *world {
+	out := *w
+	out.byStore = nil
+	return &out
+}
+
+// unitRows is everything that one privacy unit left behind, and what of it is
+// secret.
+type unitRows struct {
+	rows    []row
+	planted []Canary
+}
+
+// A row is a record at a store. at orders the rows of a store; it stays when
+// other rows go.
+type row struct {
+	store federated.NodeID
+	kind  federated.Kind
+	rec   federated.Record
+	at    uint64
+}
+
+func (w *world) without(i int) *world {
+	out := w.copied()
+	out.units = slices.Delete(slices.Clone(w.units), i, i+1)
+	return out
+}
+
+// records are one store's rows of a kind, as they stand there.
+func (w *world) records(store federated.NodeID, kind federated.Kind) []federated.Record {
+	rows := w.index()[place{store, kind}]
+	out := make([]federated.Record, len(rows))
+	for i, r := range rows {
+		out[i] = r.rec
+		if d := w.skew[store]; d != 0 && !r.rec.Time.IsZero() {
+			out[i].Time = r.rec.Time.Add(d)
+		}
+	}
+	if w.reverse {
+		slices.Reverse(out)
+		for i := range out {
+			out[i].Lines = slices.Clone(out[i].Lines)
+			slices.Reverse(out[i].Lines)
+		}
+	}
+	return out
+}
+
+func (w *world) index() map[place][]row {
+	if w.byStore != nil {
+		return w.byStore
+	}
+	w.byStore = map[place][]row{}
+	for _, u := range w.units {
+		for _, r := range u.rows {
+			w.byStore[place{r.store, r.kind}] = append(w.byStore[place{r.store, r.kind}], r)
+		}
+	}
+	for _, rows := range w.byStore {
+		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.at, b.at) })
+	}
+	return w.byStore
+}
+
+// stock is a store's inventory as its owner declares it. What may not be told
+// moves with the sales, so that telling it shows.
+func (w *world) stock(store federated.NodeID) federated.Inventory {
+	var sold []federated.Stock
+	for _, r := range w.records(store, federated.Sales) {
+		for _, l := range r.Lines {
+			if l.Quantity > 0 && l.Quantity < 1000 {
+				sold = append(sold, federated.Stock{Item: l.Item, Quantity: -l.Quantity})
+			}
+		}
+	}
+	fixed := make([]federated.Stock, len(w.items))
+	for i, item := range w.items {
+		fixed[i] = federated.Stock{Item: item, Quantity: int64(100 + i)}
+	}
+	items := func(moved []federated.Stock) iter.Seq2[federated.Stock, error] {
+		return func(yield func(federated.Stock, error) bool) {
+			for _, s := range append(slices.Clone(fixed), moved...) {
+				if !yield(s, nil) {
+					return
+				}
+			}
+		}
+	}
+	switch w.inventory[store] {
+	case "independent":
+		return federated.Independent(items(nil))
+	case "counted":
+		if w.tpl.From == federated.Lists {
+			sold = nil // neighbours share what may be told
+		}
+		return federated.Counted(items(sold))
+	case "perpetual":
+		return federated.Perpetual(items(sold))
+	}
+	return federated.Inventory{}
+}
+
+// question fills the template in.
+func (w *world) question(p dp.Params) federated.Question {
+	q := federated.Question{
+		Stores: w.stores, Partitions: w.items, From: w.tpl.From, Unit: w.tpl.Unit, Cells: w.tpl.Cells,
+		Trust: federated.TrustedCoordinator, Epoch: w.epoch, Window: w.window, Bounds: w.bounds,
+		Privacy: p, Quorum: 1,
+	}
+	if w.selects {
+		q.Select = p
+	}
+	return q
+}
+
+// planted are the secrets of the world.
+func (w *world) planted() []Canary {
+	var out []Canary
+	for _, u := range w.units {
+		out = append(out, u.planted...)
+	}
+	return out
+}
+
+// String shows the world for a failure message. Its people are made up.
+func (w *world) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d stores %v, %d partitions, %s from %s, %v", len(w.stores), trim(w.stores), len(w.items), w.tpl.Unit, w.tpl.From, boundsWords(w.bounds))
+	for i, u := range w.units {
+		fmt.Fprintf(&b, "\nunit %d:", i+1)
+		for _, r := range u.rows {
+			fmt.Fprintf(&b, "\n  at %s, %s: id %q member %q stores %v segment %q", r.store, r.kind, r.rec.ID, r.rec.Member, r.rec.Stores, r.rec.Segment)
+			for _, l := range r.rec.Lines {
+				fmt.Fprintf(&b, " %s×%d", l.Item, l.Quantity)
+			}
+		}
+	}
+	const most = 2000
+	if b.Len() > most {
+		return b.String()[:most] + " …"
+	}
+	return b.String()
+}
+
+func boundsWords(b dp.Bounds) string {
+	return fmt.Sprintf("bounds L0=%d LInf=%d L1=%d MaxNodes=%d", b.L0, b.LInf, b.L1, b.MaxNodes)
+}
+
+func trim(s []federated.NodeID) []federated.NodeID { return s[:min(len(s), 8)] }
+
+var (
+	monday  = time.Date(2031, 3, 3, 0, 0, 0, 0, time.UTC)
+	oneWeek = federated.Window{From: monday, To: monday.AddDate(0, 0, 7)}
+)
+
+// A drawer draws a world.
+type drawer struct {
+	*rand.Rand
+	w *world
+}
+
+// drawWorld draws a world for a seed. Every store may hold every list, whether
+// or not it counts there; rows repeat, amounts run from −1 to beyond 2⁴⁰, and
+// some rows look like those of others.
+func (c Config) drawWorld(seed uint64) *world {
+	d := drawer{Rand: rand.New(rand.NewPCG(seed, 0x4c4152444552))}
+	stores := 1 + d.IntN(4)
+	w := &world{
+		tpl: c.Questions[int(seed)%len(c.Questions)], epoch: fmt.Sprintf("epoch-%d", seed),
+		items: slices.Sorted(slices.Values(c.Items)), inventory: map[federated.NodeID]string{},
+		selects: d.IntN(4) == 0,
+	}
+	if n := 1 + d.IntN(len(w.items)); d.IntN(3) == 0 && n > 1 {
+		w.items = w.items[:n]
+	}
+	for i := range stores {
+		s := federated.NodeID(fmt.Sprintf("s%02d", i+1))
+		w.stores = append(w.stores, s)
+		w.inventory[s] = []string{"independent", "counted", "perpetual", "none"}[d.IntN(4)]
+	}
+	if d.IntN(2) == 0 {
+		w.window = oneWeek
+	}
+	b := dp.Bounds{L0: 1 + d.Int64N(4), LInf: 1 + d.Int64N(6), MaxNodes: 1}
+	b.L1 = 1 + d.Int64N(b.L0*b.LInf)
+	if w.tpl.Unit == federated.UnitMember || w.tpl.Unit == federated.UnitList {
+		b.MaxNodes = 1 + d.Int64N(3)
+	}
+	w.bounds, d.w = b, w
+	for i := range 2 + d.IntN(4) {
+		w.units = append(w.units, d.unit(i))
+	}
+	return w
+}
+
+// grown draws a world of many stores and units, of which each touches few.
+func (c Config) grown(seed uint64, stores, units int) *world {
+	w := c.drawWorld(seed)
+	w.stores, w.units, w.inventory = nil, nil, map[federated.NodeID]string{}
+	for i := range stores {
+		w.stores = append(w.stores, federated.NodeID(fmt.Sprintf("s%06d", i+1)))
+	}
+	d := drawer{rand.New(rand.NewPCG(seed, 0x47524f57)), w}
+	for i := range units {
+		w.units = append(w.units, d.unit(i))
+	}
+	return w
+}
+
+func (d drawer) word(letters string, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = letters[d.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+func (d drawer) someStores(most int) []federated.NodeID {
+	out := make([]federated.NodeID, 1+d.IntN(most))
+	for i := range out {
+		out[i] = d.w.stores[d.IntN(len(d.w.stores))]
+	}
+	return out
+}
+
+func (d drawer) item() string { return d.w.items[d.IntN(len(d.w.items))] }
+
+// unit draws one privacy unit.
+func (d drawer) unit(i int) unitRows {
+	var u unitRows
+	if d.w.tpl.Unit != federated.UnitList && d.w.tpl.From == federated.Sales && d.IntN(4) == 0 { // nobody's: a unit of its own
+		d.basket(&u)
+		return u
+	}
+	switch d.w.tpl.Unit {
+	case federated.UnitMember:
+		m := d.member(&u)
+		homes := d.someStores(4)
+		segment := d.item()
+		for _, s := range d.reach(homes) {
+			for range 1 + d.IntN(5)/4 { // some are registered twice
+				d.row(&u, s, federated.Memberships, federated.Record{Member: m, Stores: homes, Segment: segment})
+			}
+		}
+		if d.IntN(10) == 0 { // rows that disagree: she is at home nowhere
+			for _, s := range d.w.stores[:min(len(d.w.stores), 8)] {
+				d.row(&u, s, federated.Memberships, federated.Record{Member: m, Stores: slices.Concat(homes, homes[:1], []federated.NodeID{"elsewhere"}), Segment: segment})
+			}
+		}
+		for range d.IntN(4) {
+			d.list(&u, m)
+		}
+		for range d.IntN(4) {
+			d.sale(&u, m, segment, d.someStores(1)[0])
+		}
+	case federated.UnitList:
+		d.list(&u, "")
+	case federated.UnitMemberAtNode:
+		m := d.member(&u)
+		s := d.someStores(1)[0]
+		segment := d.item()
+		d.row(&u, s, federated.Memberships, federated.Record{Member: m, Stores: []federated.NodeID{s}, Segment: segment})
+		for range 1 + d.IntN(4) {
+			id := d.id(&u, "list id", "L")
+			d.row(&u, s, federated.Lists, federated.Record{ID: id, Member: m, Stores: []federated.NodeID{s}, Time: d.when(&u), Lines: d.lines(&u)})
+			d.sale(&u, m, segment, s)
+		}
+	case federated.UnitSale:
+		d.basket(&u)
+	}
+	return u
+}
+
+// basket draws a sale of nobody's, which may come in several records.
+func (d drawer) basket(u *unitRows) {
+	s := d.someStores(1)[0]
+	id := d.id(u, "sale id", "S")
+	for range 1 + d.IntN(3) {
+		d.row(u, s, federated.Sales, federated.Record{ID: id, Time: d.when(u), Lines: d.lines(u)})
+	}
+}
+
+// member draws somebody whose id is made as a real system makes it, of her last
+// name and 5 hex digits of the SHA-256 of her birthday.
+func (d drawer) member(u *unitRows) string {
+	last := d.word("bcdfghjklmnpqrstvwxz", 9)
+	birthday := monday.AddDate(-20-d.IntN(60), 0, d.IntN(365)).Format("20060102")
+	sum := sha256.Sum256([]byte(birthday))
+	id := last + "_" + hex.EncodeToString(sum[:])[:5]
+	u.planted = append(u.planted, Canary{"member id", id, last}, Canary{"last name", last, ""}, Canary{"birthday", birthday, last})
+	if d.IntN(12) == 0 { // an id that no pseudonym function takes
+		return strings.Repeat(id, 20)
+	}
+	return id
+}
+
+func (d drawer) id(u *unitRows, name, prefix string) string {
+	id := prefix + d.word("23456789bcdfghjkmnpqrstvwxz", 13)
+	u.planted = append(u.planted, Canary{Name: name, Value: id})
+	return id
+}
+
+// when draws a time, most often within the week; some records have none.
+func (d drawer) when(u *unitRows) time.Time {
+	if d.IntN(5) == 0 {
+		return time.Time{}
+	}
+	t := monday.AddDate(0, 0, d.IntN(9)-1).Add(time.Duration(d.Int64N(24 * int64(time.Hour))))
+	u.planted = append(u.planted, Canary{Name: "time", Value: t})
+	return t
+}
+
+// lines draws an order. Amounts are most often 1 or 2, so that rows of several
+// units look alike.
+func (d drawer) lines(u *unitRows) []federated.Line {
+	out := make([]federated.Line, 1+d.IntN(7))
+	for i := range out {
+		out[i] = federated.Line{Item: d.item(), Quantity: 1 + d.Int64N(2)}
+		switch d.IntN(16) {
+		case 0:
+			out[i].Quantity = 1<<62 + d.Int64N(1<<40) // two of them wrap
+			u.planted = append(u.planted, Canary{Name: "quantity", Value: out[i].Quantity})
+		case 1:
+			out[i].Quantity = d.Int64N(3) - 1
+		case 2:
+			out[i].Item = d.word("bcdfghjklmnpqrstvwxz", 12)
+			u.planted = append(u.planted, Canary{Name: "item outside the catalog", Value: out[i].Item})
+		case 3, 4:
+			out[i].Quantity = 1 + d.Int64N(9)
+		}
+	}
+	return out
+}
+
+func (d drawer) row(u *unitRows, s federated.NodeID, k federated.Kind, r federated.Record) {
+	u.rows = append(u.rows, row{s, k, r, d.Uint64()})
+}
+
+// reach is where rows that name stores are held: everywhere in a small world,
+// there and at one wrong store in a large one.
+func (d drawer) reach(stores []federated.NodeID) []federated.NodeID {
+	if len(d.w.stores) <= 8 {
+		return d.w.stores
+	}
+	out := slices.Sorted(slices.Values(append(slices.Clone(stores), d.w.stores[d.IntN(len(d.w.stores))])))
+	return slices.Compact(out)
+}
+
+func (d drawer) list(u *unitRows, member string) {
+	r := federated.Record{ID: d.id(u, "list id", "L"), Member: member, Stores: d.someStores(4), Time: d.when(u), Lines: d.lines(u)}
+	for _, s := range d.reach(r.Stores) {
+		d.row(u, s, federated.Lists, r)
+	}
+}
+
+func (d drawer) sale(u *unitRows, member, segment string, s federated.NodeID) {
+	r := federated.Record{ID: d.id(u, "sale id", "S"), Member: member, Segment: segment, Time: d.when(u), Lines: d.lines(u)}
+	switch d.IntN(8) {
+	case 0, 1, 2, 3:
+		r.Stores = []federated.NodeID{s}
+	case 4: // of another store, or of several: counts nowhere
+		r.Stores = []federated.NodeID{s, "elsewhere"}[d.IntN(2):]
+	}
+	d.row(u, s, federated.Sales, r)
+}
+
+// shrink makes a failing world smaller while bad says that it still fails.
+// keep is the unit that the failure is about; it stays the first.
+func shrink(w *world, keep int, bad func(*world) string) (*world, string) {
+	out := w.copied()
+	out.units = append([]unitRows{w.units[keep]}, slices.Delete(slices.Clone(w.units), keep, keep+1)...)
+	got := bad(out)
+	if got == "" { // its place among the units matters: leave the world as it is
+		return w, ""
+	}
+	w = out
+	for budget, again := 400, true; again && budget > 0; {
+		again = false
+		for smaller := range w.smaller() {
+			if budget--; budget < 0 {
+				break
+			}
+			if g := bad(smaller); g != "" {
+				w, got, again = smaller, g, true
+				break
+			}
+		}
+	}
+	return w, got
+}
+
+// smaller yields worlds with one thing less.
+func (w *world) smaller() iter.Seq[*world] {
+	return func(yield func(*world) bool) {
+		for i := 1; i < len(w.units); i++ {
+			if !yield(w.without(i)) {
+				return
+			}
+		}
+		if w.window != (federated.Window{}) {
+			out := w.copied()
+			out.window = federated.Window{}
+			if !yield(out) {
+				return
+			}
+		}
+		for i, u := range w.units {
+			for j, r := range u.rows {
+				if len(u.rows) > 1 && !yield(w.with(i, slices.Delete(slices.Clone(u.rows), j, j+1))) {
+					return
+				}
+				for k := range r.rec.Lines {
+					rows := slices.Clone(u.rows)
+					rows[j].rec.Lines = slices.Delete(slices.Clone(r.rec.Lines), k, k+1)
+					if !yield(w.with(i, rows)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func (w *world) with(i int, rows []row) *world {
+	out := w.copied()
+	out.units = slices.Clone(w.units)
+	out.units[i].rows = rows
+	return out
+}
+
+// truth is the rule of package federated's doc, written down plainly: what the
+// store's records come to when every unit is within its bounds. It is nil where
+// one is not, since what is kept of it then is the node's keyed choice.
+func (w *world) truth(q federated.Query, store federated.NodeID, f federated.Contribute, pseudonym func(string) ([16]byte, error)) []int64 {
+	asked := q.Question()
+	home := map[string][]federated.NodeID{}
+	for _, r := range w.records(store, federated.Memberships) {
+		if before, ok := home[r.Member]; ok && !slices.Equal(before, r.Stores) {
+			home[r.Member] = nil
+		} else if r.Member != "" {
+			home[r.Member] = r.Stores
+		}
+	}
+	sums := map[string]map[string]int64{}
+	for _, r := range w.records(store, asked.From) {
+		t := r.Time
+		if !t.IsZero() && (!asked.Window.From.IsZero() && t.Before(asked.Window.From) || !asked.Window.To.IsZero() && !t.Before(asked.Window.To)) {
+			continue
+		}
+		unit, ok := unitOf(r, asked, store, home)
+		if r.Member != "" && asked.Unit != federated.UnitSale && asked.Unit != federated.UnitList {
+			if _, err := pseudonym(r.Member); err != nil {
+				ok = false
+			}
+		}
+		if !ok {
+			continue
+		}
+		if sums[unit] == nil {
+			sums[unit] = map[string]int64{}
+		}
+		f(&r, func(p string, amount int64) {
+			if amount > 0 && slices.Contains(asked.Partitions, p) {
+				sums[unit][p] = min(sums[unit][p]+min(amount, asked.Bounds.LInf), asked.Bounds.LInf)
+			}
+		})
+	}
+	out := make([]int64, len(asked.Partitions))
+	for _, of := range sums {
+		total := int64(0)
+		for _, x := range of {
+			total += x
+		}
+		if int64(len(of)) > asked.Bounds.L0 || total > asked.Bounds.L1 {
+			return nil
+		}
+		for p, x := range of {
+			at, _ := slices.BinarySearch(asked.Partitions, p)
+			out[at] += x
+		}
+	}
+	return out
+}
+
+func unitOf(r federated.Record, asked federated.Question, store federated.NodeID, home map[string][]federated.NodeID) (string, bool) {
+	among := func(stores []federated.NodeID, most int64) bool {
+		var distinct []federated.NodeID
+		for _, s := range stores {
+			if !slices.Contains(distinct, s) {
+				distinct = append(distinct, s)
+			}
+		}
+		return slices.Contains(distinct[:min(len(distinct), int(most))], store)
+	}
+	here := slices.Contains(r.Stores, store)
+	if asked.From == federated.Sales {
+		here = len(r.Stores) == 0 || len(r.Stores) == 1 && here
+	}
+	switch {
+	case asked.Unit == federated.UnitList:
+		return fmt.Sprint(r.ID, r.Stores), r.ID != "" && among(r.Stores, asked.Bounds.MaxNodes)
+	case asked.Unit == federated.UnitSale || r.Member == "" && asked.From == federated.Sales:
+		return "sale " + r.ID, here && r.ID != ""
+	case r.Member == "":
+		return "", false
+	case asked.Unit == federated.UnitMemberAtNode:
+		return "member " + r.Member, here
+	case asked.From == federated.Memberships:
+		return "member " + r.Member, among(home[r.Member], asked.Bounds.MaxNodes)
+	}
+	return "member " + r.Member, here && among(home[r.Member], asked.Bounds.MaxNodes)
+}
+
+// contribution finds what a query counts: Larder's stock rules, or the function
+// that was registered.
+func (c Config) contribution(q federated.Query) federated.Contribute {
+	switch q.Name() {
+	case "net_demand/1":
+		return func(r *federated.Record, emit func(string, int64)) {
+			for _, l := range r.Lines {
+				emit(l.Item, l.Quantity)
+			}
+		}
+	case "member_count/1":
+		return func(r *federated.Record, emit func(string, int64)) {
+			if r.Member != "" {
+				emit(r.Segment, 1)
+			}
+		}
+	}
+	raw, err := q.MarshalJSON()
+	var wire struct{ Params json.RawMessage }
+	if err != nil || json.NewDecoder(bytes.NewReader(raw)).Decode(&wire) != nil {
+		return nil
+	}
+	for _, f := range c.Functions {
+		if fmt.Sprintf("%s/%d", f.Name, f.Version) == q.Name() {
+			if of, err := f.Prepare(wire.Params); err == nil {
+				return of
+			}
+		}
+	}
+	return nil
+}
