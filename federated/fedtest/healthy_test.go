@@ -100,7 +100,7 @@ func ourParts(t testing.TB) fedtest.Config {
 			}
 			return keys.Scope("demand", epoch), err
 		},
-		Runs:      3,
+		Runs: 3,
 	}
 }
 
