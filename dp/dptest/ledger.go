@@ -50,7 +50,7 @@ func CheckLedger(ctx context.Context, kit LedgerKit) error {
 			continue
 		}
 		if err := c.check(ctx, kit); err != nil {
-			broken = append(broken, fmt.Errorf("%s: %s: %w", c.name, c.rule, err))
+			broken = append(broken, &Fault{Check: "ledger conformance", Rule: c.name + ": " + c.rule, Found: err.Error(), Means: "the budget is spent less, later or more often than the releases that it pays for"})
 		}
 	}
 	return errors.Join(broken...)

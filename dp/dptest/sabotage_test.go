@@ -1,267 +1,35 @@
 package dptest_test
 
 import (
-	"bytes"
-	"context"
-	"fmt"
-	"math"
-	"runtime"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/dp/dptest"
 )
 
-// A naive ledger is right until one of its faults is switched on.
-type naive struct {
-	fault   string
-	mu      sync.Mutex
-	allowed dp.Budget
-	spent   map[string]*dp.Spent
-	units   map[string]string
-	entries map[dp.Key]dp.Entry
-	saved   map[dp.Key]dp.Entry // what survives a crash
-}
-
-func newNaive(fault string) func(dp.Budget) (dp.Ledger, error) {
-	return func(b dp.Budget) (dp.Ledger, error) {
-		return &naive{
-			fault: fault, allowed: b, spent: map[string]*dp.Spent{}, units: map[string]string{},
-			entries: map[dp.Key]dp.Entry{}, saved: map[dp.Key]dp.Entry{},
-		}, nil
-	}
-}
-
-func (l *naive) reopen() dp.Ledger {
-	next, _ := newNaive(l.fault)(l.allowed)
-	n := next.(*naive)
-	for k, e := range l.saved {
-		n.entries[k], n.saved[k] = e, e
-		n.units[k.Epoch] = e.Charge.Unit
-		n.of(k.Epoch, e.Charge.Unit).Add(e.Charge)
-	}
-	return n
-}
-
-func (l *naive) of(epoch, unit string) *dp.Spent {
-	at := epoch
-	switch l.fault {
-	case "a budget for each unit":
-		at += unit
-	case "one budget for all epochs":
-		at = ""
-	}
-	if l.spent[at] == nil {
-		l.spent[at] = new(dp.Spent)
-	}
-	return l.spent[at]
-}
-
-func (l *naive) unit(epoch, unit string) error {
-	if first, ok := l.units[epoch]; ok && first != unit && l.fault != "a budget for each unit" {
-		return &dp.UnitError{Epoch: epoch, Unit: first, Asked: unit}
-	}
-	return nil
-}
-
-func (l *naive) Lookup(ctx context.Context, k dp.Key) (dp.Entry, error) {
-	if err := ctx.Err(); err != nil {
-		return dp.Entry{}, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e, ok := l.entries[l.key(k)]
-	if !ok {
-		if l.fault == "an unknown key is an empty entry" {
-			return dp.Entry{}, nil
-		}
-		return dp.Entry{}, dp.ErrNotCharged
-	}
-	e.Charge.Key = k
-	if l.fault != "gives its memory away" {
-		e.Release = bytes.Clone(e.Release)
-	}
-	return e, nil
-}
-
-func (l *naive) key(k dp.Key) dp.Key {
-	switch l.fault {
-	case "the round is no part of the key":
-		k.Round = 1
-	case "the digest is no part of the key":
-		k.Digest = [32]byte{}
-	}
-	return k
-}
-
-func (l *naive) Reserve(ctx context.Context, c dp.Charge) (dp.Entry, error) {
-	if err := ctx.Err(); err != nil && l.fault != "deaf to its context" {
-		return dp.Entry{}, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := c.Validate(); err != nil {
-		if l.fault != "open on NaN" || !math.IsNaN(c.Cost.Epsilon+c.Cost.Delta) {
-			return dp.Entry{}, err
-		}
-		return dp.Entry{Charge: c}, nil
-	}
-	if e, ok := l.entries[l.key(c.Key)]; ok {
-		switch {
-		case l.fault == "charges again" || l.fault == "an open key may be charged again" && e.Release == nil:
-		default:
-			return dp.Entry{}, dp.ErrAlreadyCharged
-		}
-	}
-	costs := c
-	if l.fault == "count ignored" {
-		costs.Count = 1
-	}
-	if err := l.unit(c.Key.Epoch, c.Unit); err != nil {
-		return dp.Entry{}, err
-	}
-	spent := l.of(c.Key.Epoch, c.Unit)
-	err := spent.Check(costs, l.allowed)
-	switch l.fault {
-	case "δ ignored":
-		allowed := dp.Budget{Epsilon: l.allowed.Epsilon, Delta: math.Nextafter(1, 0)}
-		err = spent.Check(costs, allowed)
-	case "adds in float64":
-		if t := spent.Total(l.allowed); err != nil && float64(float32(t.Epsilon+c.Cost.Epsilon)) <= l.allowed.Epsilon && c.Cost.Delta == 0 {
-			err = nil
-		}
-	case "a race":
-		l.mu.Unlock()
-		for range 100 {
-			runtime.Gosched() // somebody else checks, too
-		}
-		l.mu.Lock()
-	}
-	if e, ok := err.(*dp.BudgetError); ok {
-		switch l.fault {
-		case "a remedy that does not pass":
-			e.Largest.Epsilon = math.Nextafter(l.allowed.Epsilon, 9)
-		case "one repetition too many":
-			e.Repetitions++
-		case "a refusal is spent":
-			spent.Add(dp.Charge{Cost: e.Left})
-		}
-		return dp.Entry{}, e
-	}
-	if err != nil {
-		return dp.Entry{}, err
-	}
-	if l.fault != "spent when committed" {
-		spent.Add(costs)
-	}
-	l.units[c.Key.Epoch] = c.Unit
-	e := dp.Entry{Charge: c, Head: [32]byte([]byte(fmt.Sprintf("%32d", len(l.entries))))}
-	l.entries[l.key(c.Key)] = e
-	if l.fault != "lost in a crash" && l.fault != "spent when committed" {
-		l.saved[l.key(c.Key)] = e
-	}
-	return e, nil
-}
-
-func (l *naive) Commit(ctx context.Context, k dp.Key, release []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e, ok := l.entries[l.key(k)]
-	if err := ctx.Err(); err != nil || release == nil {
-		if ok && l.fault == "refund on failure" {
-			delete(l.entries, k)
-			delete(l.saved, k)
-			l.spent = map[string]*dp.Spent{}
-		}
-		return fmt.Errorf("commit: %w", context.Canceled)
-	}
-	switch {
-	case !ok && l.fault == "stores what was not paid":
-		return nil
-	case !ok:
-		return dp.ErrNotCharged
-	case e.Release != nil && l.fault == "the last commit wins":
-	case e.Release != nil && !bytes.Equal(e.Release, release):
-		return fmt.Errorf("another release")
-	case e.Release != nil:
-		return nil
-	}
-	if l.fault == "spent when committed" {
-		l.of(k.Epoch, e.Charge.Unit).Add(e.Charge)
-	}
-	e.Release = bytes.Clone(release)
-	if l.fault == "keeps the caller's slice" {
-		e.Release = release
-	}
-	if l.fault == "trims" {
-		e.Release = bytes.TrimRight(e.Release, "\x00")
-	}
-	l.entries[l.key(k)] = e
-	if l.fault != "the release is lost in a crash" {
-		l.saved[l.key(k)] = e
-	}
-	return nil
-}
-
-func (l *naive) Left(ctx context.Context, epoch, unit string) (dp.Budget, error) {
-	if err := ctx.Err(); err != nil {
-		return dp.Budget{}, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.unit(epoch, unit); err != nil {
-		return dp.Budget{}, err
-	}
-	return l.of(epoch, unit).Left(l.allowed), nil
-}
-
-// TestSabotage: each fault must break the rule that it is about. The kit would
-// be worth nothing if it passed all ledgers.
+// TestSabotage re-creates known bugs and sees each caught. The kit would be worth
+// nothing if it passed everything.
 func TestSabotage(t *testing.T) {
-	for fault, rule := range map[string]string{
-		"":                                 "",
-		"spent when committed":             "spent on reservation",
-		"lost in a crash":                  "after a crash: reservation",
-		"the release is lost in a crash":   "after a crash: release",
-		"count ignored":                    "count",
-		"a race":                           "a race for the last charge",
-		"charges again":                    "the same key",
-		"an open key may be charged again": "the same key",
-		"refund on failure":                "no refund",
-		"open on NaN":                      "no number, no charge",
-		"δ ignored":                        "delta is a budget",
-		"adds in float64":                  "no rounding in favour of the asker",
-		"one budget for all epochs":        "budgets stand apart",
-		"a budget for each unit":           "one unit",
-		"the round is no part of the key":  "another key",
-		"the digest is no part of the key": "another key",
-		"an unknown key is an empty entry": "nothing before it is charged",
-		"stores what was not paid":         "nothing before it is charged",
-		"the last commit wins":             "commit once",
-		"trims":                            "any bytes",
-		"keeps the caller's slice":         "its own copy",
-		"gives its memory away":            "its own copy",
-		"deaf to its context":              "cancelled",
-		"a remedy that does not pass":      "the remedy passes",
-		"one repetition too many":          "the remedy passes",
-		"a refusal is spent":               "a refusal spends nothing",
+	t.Parallel()
+	var all []dptest.Sabotage
+	for _, builds := range [][]dptest.Sabotage{
+		samplers(), mechanisms(), audits(), sensitivities(), thresholds(), intervals(), accountants(), ledgers(t), unseen(),
 	} {
-		t.Run(fault, func(t *testing.T) {
-			err := dptest.CheckLedger(t.Context(), dptest.LedgerKit{
-				New:    newNaive(fault),
-				Reopen: func(l dp.Ledger) (dp.Ledger, error) { return l.(*naive).reopen(), nil },
-			})
-			if rule == "" {
-				if err != nil {
-					t.Errorf("the ledger without a fault: %v", err)
-				}
-				return
-			}
-			if err == nil || !strings.Contains("\n"+err.Error(), "\n"+rule+": ") {
-				t.Errorf("rule %q did not find it: %v", rule, err)
-			}
-		})
+		all = append(all, builds...)
+	}
+	dptest.KillMatrix(t, all)
+}
+
+// TestToysAreSound: what the builds above are made of is right without its fault.
+func TestToysAreSound(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds(1, 1000)) {
+		dptest.Mechanism(t, dptest.MechanismKit{New: toyLaplace(""), Mechanism: dp.DiscreteLaplace, Samples: 5000, Seed: seed})
+		dptest.Selection(t, dptest.SelectionKit{New: toySelection(""), Samples: 6000, Seed: seed})
+		dptest.Sensitivity(t, dptest.SensitivityKit[member]{World: drawMembers, Run: demand(""), Seed: seed})
+		dptest.Sensitivity(t, dptest.SensitivityKit[member]{World: drawMembers, Run: spending(""), Seed: seed})
+		kit := toyAccountant("")
+		kit.Seed = seed
+		dptest.Accountant(t, kit)
 	}
 }
