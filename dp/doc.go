@@ -20,6 +20,9 @@
 // too. The value of Bounds that clips a unit's contributions (Bounds.Clip) is the
 // value that the noise is scaled to; nobody passes a sensitivity by hand.
 //
+// Distinct members are counted by the set bits of a bitmap: an Occupancy says how many members
+// they stand for, a Flip hides the bits of a bitmap from whoever is to join many.
+//
 // # Guarantee
 //
 // Two datasets are neighbours if one is the other with one privacy unit added or
@@ -71,7 +74,8 @@
 //	bytes 0–7   i, big endian
 //	bytes 8–15  0, the part that counts blocks, big endian
 //
-// It is read as 64-bit words, little endian, in the order of the values. A uniform
+// (Flip.Add likewise: bin j draws one word of stream ⌊j/4096⌋, and its bit is flipped if the word
+// is below q·2⁶⁴.) It is read as 64-bit words, little endian, in the order of the values. A uniform
 // integer below n is ⌊w·n/2⁶⁴⌋ of the first word w for which w·n mod 2⁶⁴ ≥ 2⁶⁴ mod n
 // (Lemire 2019). The samplers draw integers in the order of Algorithms 1–3 of Canonne,
 // Kamath, Steinke 2020, as the source lays out: a fraction before its 1/k. The
@@ -96,5 +100,9 @@
 //   - Whitehouse, Ramdas, Rogers, Wu: Fully-Adaptive Composition in Differential
 //     Privacy, 2023, arXiv 2203.05481
 //   - Lemire: Fast Random Integer Generation in an Interval, 2019, arXiv 1805.10941
+//   - Warner: Randomized Response, Journal of the American Statistical Association, 1965
+//   - Hehir, Ting, Cormode: Sketch-Flip-Merge: Mergeable Sketches for Private Distinct Counting, 2023, arXiv 2302.02056
+//   - Whang, Vander-Zanden, Taylor: A Linear-Time Probabilistic Counting Algorithm, 1990
+//   - Vatutin, Mikhailov: Limit Theorems for the Number of Empty Cells, 1982 (as a sum of independent indicators)
 //   - Google: Secure Noise Generation, github.com/google/differential-privacy/blob/main/common_docs/Secure_Noise_Generation.pdf
 package dp

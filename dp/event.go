@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// Mechanisms that an Accountant knows and Calibrate does not offer.
+// Mechanisms that Calibrate does not offer. An Accountant knows them, RandomizedResponse as
+// PureDP.
 const (
 	// Skellam is X−Y with X, Y Poisson of the same mean; its Scale is the
 	// standard deviation of X−Y.
@@ -22,6 +23,8 @@ const (
 	Renyi Mechanism = "renyi"
 	// PartitionSelection is a choice of keys of which (ε, δ) is known.
 	PartitionSelection Mechanism = "partition_selection"
+	// RandomizedResponse is that of a Flip, which acts on bits.
+	RandomizedResponse Mechanism = "randomized_response"
 )
 
 // An Event is one mechanism, used Count times, as an Accountant sees it. It is

@@ -23,7 +23,7 @@ const maxCell = 1<<62 - 1
 
 // An aggregator sums up one query's contributions at one node: whole window by
 // (unit, partition) first, then bounding, then the vector. It is the only
-// aggregation there is. Not safe for concurrent use.
+// aggregation there is, but for sketches, which are no sums. Not safe for concurrent use.
 //
 // Time is linear in the contributions. Memory is about 64 bytes for every pair
 // of unit and partition that occurs, about 60 for every unit, and the vectors.
@@ -147,8 +147,9 @@ func (a *aggregator) group() []entry {
 
 // A vector is what a node's records come to under one query.
 type vector struct {
-	amounts []int64 // per partition
-	units   []int64 // units behind each, if asked for
+	amounts []int64  // per partition
+	units   []int64  // units behind each, if asked for
+	bitmap  []uint64 // of a sketch, in place of both
 	clipping
 }
 

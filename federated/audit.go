@@ -13,7 +13,8 @@ import (
 // noise: true facts for the node's own operator, or for a simulation. Nothing
 // in this package sends it, and it does not print itself.
 type Audit struct {
-	// Values is the node's exact bounded vector over the query's partitions.
+	// Values is the node's exact bounded vector over the query's partitions; of a
+	// sketch, the number of bins that it sets.
 	Values []int64
 	// Units is the number of units that contributed, UnitsCut of them more
 	// than L0 or L1 allow.
@@ -46,6 +47,9 @@ func (n *Node) Audit(ctx context.Context, q Query) (Audit, error) {
 	v, err := n.aggregate(ctx, q)
 	if err != nil {
 		return Audit{}, fmt.Errorf("audit node: %w", err)
+	}
+	if v.bitmap != nil {
+		v.amounts = []int64{setBits(v.bitmap)}
 	}
 	return Audit{v.amounts, v.Units, v.UnitsCut, v.Capped, v.Kept}, nil
 }

@@ -6,7 +6,7 @@
 //	        node (a store; raw data never leaves)           coordinator
 //	records ─▶ pseudonymize ─▶ bound ─▶ aggregate ─▶ ask/report ─▶ reserve ─▶ noise ─▶ store ─▶ tell
 //
-// The calls that matter: NetDemand, MemberCount or Custom make a Query;
+// The calls that matter: NetDemand, MemberCount, Spend, DistinctMembers, RFM or Custom make a Query;
 // NewNode makes a node from a store's records and its policy; NewCoordinator
 // and Coordinator.Run ask; Release.Cells and Release.Totals read the answer,
 // Release.Label says what it means. Everything else is configuration.
@@ -29,7 +29,9 @@
 //	                  She counts at the first Bounds.MaxNodes of her home stores
 //	                  (in the order of registration, from the Memberships rows)
 //	                  and her records at other nodes are dropped. Every node must
-//	                  have the same rows for a member, fixed before the window.
+//	                  have the same rows for a member, fixed before the window:
+//	                  Homes keeps them. DistinctMembers under TrustedCoordinator needs
+//	                  no homes and has her whole, wherever she is.
 //	UnitList          One shopping list, known by its ID and its preferences. A node
 //	                  counts it if the node is among the first Bounds.MaxNodes
 //	                  distinct preferences written in it. All nodes must know a list
@@ -52,10 +54,14 @@
 // rows: adding a unit adds its clipped vector and changes nothing else, and
 // dp.Bounds.Sensitivity bounds that vector. No amplification is claimed for it.
 //
+// Two kinds of query do not add records up one by one. RFM folds a unit's records into a few
+// numbers first, contributes once and is bounded like the rest. DistinctMembers enters units in a
+// bitmap; its own doc has the proof of its sensitivity.
+//
 // # What it does not protect against
 //
 //   - The coordinator, under TrustedCoordinator: it sees each node's exact
-//     bounded sums. Encrypt the transport; trust the machine. If it loses its
+//     bounded sums, or sketch. Encrypt the transport; trust the machine. If it loses its
 //     ledger it can noise old reports anew, and averages take noise away; a node
 //     with a ledger of its own answers a round only to the coordinator that
 //     asked first.
@@ -65,7 +71,11 @@
 //     much there was to sum. A late one is discarded unread.
 //   - A node that lies about its records, or a membership service that gives
 //     nodes different homes for one member.
-//   - One person under two member ids: her privacy loss is that of two units.
+//   - One person under two member ids: she is two units, and what is (ε, δ) for one is
+//     (2ε, (1+exp(ε))·δ) for her. In DistinctMembers she is two members.
+//   - A coordinator together with a store that holds the pseudonym key, in DistinctMembers: they
+//     can look up the bin of any member that the store can name, at every other store.
+//     Under Local they learn of each bit what its ε allows.
 //   - What the stores' own operators see: Audit, and the exceptions of package source.
 //
 // # Rounds
@@ -79,7 +89,10 @@
 // The same question again returns the stored bytes. If a coordinator stops
 // between reserving and storing, the charge stays spent and the round ends as
 // ErrInterrupted, for noise is never drawn twice for one answer. Asking anew is the
-// next Question.Round. Functions that panic, and records that name nothing
+// next Question.Round. Under Local a node does the same before its report leaves: it reserves in
+// its own ledger, flips, stores, sends, and sends the stored bytes to whoever asks that round
+// again; what it had reserved and not stored when it stopped nobody saw, so it flips anew for the
+// same charge. The coordinator then adds no noise. Functions that panic, and records that name nothing
 // useful, are the node's business; an error of its records or its ledger makes
 // it drop out.
 //
@@ -113,7 +126,7 @@
 // A message that is not in these formats, or not about this round, is ignored.
 //
 // Release: JSON of one object: format "larder-release/1"; label, which has the
-// fields of Label; stores and partitions; inventory, for every store an array
+// fields of Label (bins only if there are any); stores and partitions; inventory, for every store an array
 // over the partitions, or null; values, for every store an array over the
 // partitions, and cells null; or values null and cells an array of [store
 // position, partition position, value] where the query selects cells. Chain

@@ -3,7 +3,6 @@ package federated
 import (
 	"encoding/hex"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -40,6 +39,9 @@ type Label struct {
 	// release has a net demand there; a chain is one row.
 	InventoryTold int `json:"inventory_told"`
 	InventoryRows int `json:"inventory_rows"`
+	// Bins is the number of bins of a sketch, whose value is the noised number of
+	// those that are set; 0 of other releases.
+	Bins int64 `json:"bins,omitzero"`
 	// Reach says what holds for a member who shops at several stores, where
 	// the unit is one member at one store.
 	Reach []Reach `json:"reach"`
@@ -59,7 +61,8 @@ type ErrorBar struct {
 // NoiseLabel is the noise of one cell.
 type NoiseLabel struct {
 	Mechanism dp.Mechanism `json:"mechanism"`
-	// Scale is b of the Laplace mechanisms, σ of the Gaussian ones.
+	// Scale is b of the Laplace mechanisms, σ of the Gaussian ones, and of randomized
+	// response the probability with which a bit is flipped.
 	Scale float64   `json:"scale"`
 	Cost  dp.Budget `json:"cost"`
 	ErrorBar
@@ -92,26 +95,28 @@ type Reach struct {
 
 func newLabel(r *round, rel *Release, head [32]byte) (Label, error) {
 	q := r.q
-	sensitivity := q.noise.Sensitivity()
+	sensitivity, err := q.q.Bounds.Sensitivity(q.shape())
+	if err != nil {
+		return Label{}, fmt.Errorf("label release: %w", err)
+	}
 	l := Label{
 		Query: q.Name(), Digest: q.digest, Epoch: q.q.Epoch, Round: q.q.Round, Window: q.q.Window,
 		Kind: q.q.From, Cells: q.q.Cells, Unit: q.q.Unit, Relation: "add or remove one " + unitWords[q.q.Unit],
 		Trust: q.q.Trust, Cost: q.Cost(), Bounds: q.q.Bounds, Sensitivity: sensitivity,
-		Coverage: r.coverage(), LedgerHead: hex.EncodeToString(head[:]),
+		Coverage: r.coverage(), LedgerHead: hex.EncodeToString(head[:]), Bins: q.bins,
 	}
-	bar := func(terms int) (ErrorBar, error) {
-		half, coverage, err := q.noise.Interval(terms, Confidence)
-		return ErrorBar{q.noise.StdDev() * math.Sqrt(float64(terms)), half, coverage}, err
-	}
-	one, err := bar(1)
+	one, err := q.errorBar(len(r.reports), 1)
 	if err != nil {
 		return Label{}, fmt.Errorf("label release: %w", err)
 	}
 	l.Noise = NoiseLabel{q.noise.Mechanism(), q.noise.Scale(), q.noise.Cost(), one}
+	if q.local() {
+		l.Noise = NoiseLabel{dp.RandomizedResponse, q.flip.Probability(), l.Cost, one}
+	}
 	if q.selects() {
 		l.Selection = &SelectionLabel{q.sel.Cost(), q.sel.Threshold()}
 	} else if q.q.Cells == PerStore {
-		total, err := bar(len(rel.stores))
+		total, err := q.errorBar(len(r.reports), len(rel.stores))
 		if err != nil {
 			return Label{}, fmt.Errorf("label release: %w", err)
 		}
@@ -140,6 +145,10 @@ func (q *query) reach() ([]Reach, error) {
 	}
 	var out []Reach
 	for _, m := range []int{2, 4, 8} {
+		if q.isSketch() {
+			out = append(out, Reach{m, q.sketchReach(m)})
+			continue
+		}
 		c, err := q.noise.GroupCost(m, q.shape())
 		if err != nil {
 			return nil, err
@@ -187,6 +196,9 @@ func (l Label) String() string {
 		line("            a member seen at %d stores: ε = %.4g, δ = %.4g", r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
 	}
 	line("bounds      at most %d partitions, %d in each, %d in all, at each of %d nodes", l.Bounds.L0, l.Bounds.LInf, l.Bounds.L1, l.Bounds.MaxNodes)
+	if l.Bins > 0 {
+		line("sketch      %d bins; the value is the number of those that are set, and stands for distinct members", l.Bins)
+	}
 	line("noise       %s of scale %.6g on every value: standard deviation %.4g, %.4g %% within ±%d", l.Noise.Mechanism, l.Noise.Scale, l.Noise.StdDev, 100*l.Noise.Coverage, l.Noise.Half)
 	if l.Selection != nil {
 		line("selection   cells of at least %d units after noise, for ε = %g, δ = %g of the cost", l.Selection.Threshold, l.Selection.Cost.Epsilon, l.Selection.Cost.Delta)
@@ -200,7 +212,14 @@ func (l Label) String() string {
 	if l.InventoryTold < l.InventoryRows {
 		line("inventory   not told at %d of %d: demand only", l.InventoryRows-l.InventoryTold, l.InventoryRows)
 	}
-	line("trust       %s: it saw each node's exact bounded sums", strings.ReplaceAll(string(l.Trust), "_", " "))
+	saw := "it saw each node's exact bounded sums"
+	switch {
+	case l.Trust == Local:
+		saw = "the coordinator saw each node's flipped sketch, and nobody more"
+	case l.Bins > 0:
+		saw = "it saw which bins each node sets; whose they are only the pseudonym key tells"
+	}
+	line("trust       %s: %s", strings.ReplaceAll(string(l.Trust), "_", " "), saw)
 	line("coverage    %d of %d nodes", l.Coverage.Answered, l.Coverage.Asked)
 	for _, a := range l.Coverage.Absent {
 		line("            without %s: %s", a.Node, a.Reason)

@@ -86,23 +86,26 @@ type report struct {
 	epoch     string
 	round     int64
 	amounts   []int64
-	units     []int64 // nil unless the query selects cells
-	inventory []int64 // nil where there is none, or it may not be told
+	units     []int64  // nil unless the query selects cells
+	inventory []int64  // nil where there is none, or it may not be told
+	bitmap    []uint64 // of a sketch, in place of all three; nil else
 }
 
 const (
 	hasUnits     = 1
 	hasInventory = 2
+	hasBitmap    = 4
 )
 
 // encode writes, all numbers big endian: reportMagic; digest, 32 bytes; round,
 // 8; length of the epoch, 2, and the epoch; length of the node id, 1, and the
 // node id; flags, 1 (1: units, 2: inventory); number of partitions, 4; then the
 // amounts, the units if flagged and the inventory if flagged, 8 bytes a
-// partition, two's complement.
+// partition, two's complement. Of a sketch the flag is 4, the number that of its
+// bins, and then come the bins, eight a byte, the lowest bit first.
 func (r report) encode() []byte {
 	n := len(r.amounts)
-	b := make([]byte, 0, len(reportMagic)+32+8+2+len(r.epoch)+1+len(r.node)+1+4+8*(n+len(r.units)+len(r.inventory)))
+	b := make([]byte, 0, len(reportMagic)+32+8+2+len(r.epoch)+1+len(r.node)+1+4+8*(n+len(r.units)+len(r.inventory)+len(r.bitmap)))
 	b = append(b, reportMagic...)
 	b = append(b, r.digest[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.round))
@@ -117,8 +120,14 @@ func (r report) encode() []byte {
 	if r.inventory != nil {
 		flags |= hasInventory
 	}
+	if r.bitmap != nil {
+		flags, n = hasBitmap, 64*len(r.bitmap)
+	}
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	for _, w := range r.bitmap {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
 	for _, v := range [][]int64{r.amounts, r.units, r.inventory} {
 		for _, x := range v {
 			b = binary.BigEndian.AppendUint64(b, uint64(x))
@@ -145,6 +154,15 @@ func parseReport(b []byte) (report, error) {
 	r.node = NodeID(take(int(take(1)[0])))
 	flags := take(1)[0]
 	n := int(binary.BigEndian.Uint32(take(4)))
+	if ok && flags == hasBitmap {
+		if n == 0 || n%64 != 0 || len(b) != n/8 {
+			return report{}, errBody
+		}
+		for ; len(b) > 0; b = b[8:] {
+			r.bitmap = append(r.bitmap, binary.LittleEndian.Uint64(b))
+		}
+		return r, nil
+	}
 	vectors := 1 + int(flags&1) + int(flags>>1&1)
 	if !ok || flags > hasUnits|hasInventory || n > math.MaxInt32 || len(b) != 8*n*vectors {
 		return report{}, errBody
@@ -179,7 +197,8 @@ func (r report) fits(q Query, from NodeID) bool {
 	}
 	return r.digest == q.digest && r.epoch == q.q.Epoch && r.round == q.q.Round && r.node == from &&
 		slices.Contains(q.q.Stores, from) &&
-		len(r.amounts) == len(q.q.Partitions) && (r.units != nil) == q.selects() &&
+		(r.bitmap != nil) == q.isSketch() && 64*int64(len(r.bitmap)) == q.bins &&
+		(r.bitmap != nil || len(r.amounts) == len(q.q.Partitions)) && (r.units != nil) == q.selects() &&
 		(r.inventory == nil || q.hasInventory()) &&
 		inRange(r.amounts, 0) && inRange(r.units, 0) && inRange(r.inventory, -maxCell)
 }

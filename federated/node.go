@@ -51,6 +51,9 @@ type NodeConfig struct {
 	// restarted may have forgotten that it released an answer, and would noise
 	// it a second time.
 	Ledger dp.Ledger
+	// Random is where the noise comes from that the node itself draws, under Local; nil
+	// means crypto/rand, which is what production uses, always.
+	Random io.Reader
 	// Functions are the custom queries that this node can answer.
 	Functions []Function
 	// Log is told what only this node's operator may know, such as why its
@@ -123,10 +126,10 @@ func NewNode(c NodeConfig) (*Node, error) {
 		c.Log = slog.Default()
 	}
 	n := &Node{c: c, functions: map[string]Function{}}
-	for _, f := range append([]Function{netDemand, memberCount}, c.Functions...) {
+	for _, f := range append(stockFunctions(), c.Functions...) {
 		name := fmt.Sprintf("%s/%d", f.Name, f.Version)
 		switch _, taken := n.functions[name]; {
-		case !validName(f.Name) || f.Version < 1 || f.Prepare == nil || len(f.From) == 0:
+		case !validName(f.Name) || f.Version < 1 || f.Prepare == nil && f.prepareUnit == nil && !f.sketch || len(f.From) == 0:
 			return nil, fmt.Errorf("make node %s: register function %q: give a name, a version, what it reads and Prepare", c.ID, name)
 		case taken:
 			return nil, fmt.Errorf("make node %s: register function %q: the name is taken", c.ID, name)
@@ -199,7 +202,12 @@ func (n *Node) report(ctx context.Context, a ask) ([]byte, error) {
 	}
 	r := report{
 		node: n.c.ID, digest: q.digest, epoch: q.q.Epoch, round: q.q.Round,
-		amounts: v.amounts, units: v.units,
+		amounts: v.amounts, units: v.units, bitmap: v.bitmap,
+	}
+	if q.local() {
+		if err := q.flip.Add(r.bitmap, n.c.Random); err != nil {
+			return nil, err
+		}
 	}
 	if r.inventory, err = n.inventory(ctx, q); err != nil {
 		return nil, err
@@ -233,14 +241,17 @@ func (n *Node) check(q Query) *refusal {
 	if !slices.Contains(f.From, q.q.From) {
 		return &refusal{n.c.ID, "functions", fmt.Sprintf("%s from %s", q.Name(), q.q.From), fmt.Sprintf("it from %v", f.From)}
 	}
-	if c, err := f.Prepare(q.params); err != nil || c == nil {
+	if !f.accepts(q.params) {
 		return &refusal{n.c.ID, "functions", q.Name() + " with its parameters", "parameters that the function knows"}
 	}
 	if n.c.Pseudonym == nil && (q.q.Unit == UnitMember || q.q.Unit == UnitMemberAtNode) {
 		return &refusal{n.c.ID, "pseudonym key", "unit " + string(q.q.Unit), "units without members: it has no key"}
 	}
-	if n.c.Memberships == nil && (q.q.Unit == UnitMember || q.q.From == Memberships) {
+	if n.c.Memberships == nil && (q.needsHomes() || q.q.From == Memberships) {
 		return &refusal{n.c.ID, "memberships", "unit " + string(q.q.Unit), "other units: it has no Memberships, so it knows no home stores"}
+	}
+	if q.local() && n.c.Ledger == nil {
+		return &refusal{n.c.ID, "ledger", "trust local", "trust trusted_coordinator: it has no ledger to keep its noised answer in"}
 	}
 	return nil
 }
@@ -268,12 +279,16 @@ func (n *Node) charge(ctx context.Context, a ask) ([]byte, *refusal, error) {
 			return nil, nil, err
 		}
 		// Reserved and not stored: nothing was sent. The report is a function of
-		// the records, so it is made now and not charged twice.
+		// the records (under Local, of them and noise that nobody saw), so it is made
+		// now and not charged twice.
 		if e.Release == nil {
 			return nil, nil, nil
 		}
 		if body, ok := bytes.CutPrefix(e.Release, a.session[:]); ok {
 			return body, nil, nil
+		}
+		if a.q.local() && len(e.Release) > len(a.session) { // it is noised: anyone may have it again
+			return e.Release[len(a.session):], nil, nil
 		}
 		return nil, &refusal{
 			n.c.ID, "ledger", fmt.Sprintf("round %d, which another session of the coordinator asked", a.q.q.Round),
@@ -317,28 +332,48 @@ func clampAdd(a, b int64) int64 {
 
 // aggregate reads the records that the query is about, once, and sums them up.
 func (n *Node) aggregate(ctx context.Context, q Query) (vector, error) {
-	contribute, err := n.functions[q.Name()].Prepare(q.params)
+	f := n.functions[q.Name()]
+	unitOf, err := n.units(ctx, q)
 	if err != nil {
-		return vector{}, fmt.Errorf("prepare %s: %w", q.Name(), err)
+		return vector{}, err
+	}
+	// each calls visit with every record that counts, and its unit.
+	each := func(visit func(unit [16]byte, r *Record)) error {
+		return n.each(ctx, q.q.From, func(r *Record) {
+			if !q.q.Window.contains(r.Time) {
+				return
+			}
+			if unit, ok := unitOf(r); ok {
+				visit(unit, r)
+			}
+		})
+	}
+	if f.sketch {
+		return sketch(q.bins, each)
 	}
 	prf, err := newBoundingPRF(n.c.Secret, q.q.Epoch, q.digest)
 	if err != nil {
 		return vector{}, err
 	}
-	unitOf, err := n.units(ctx, q)
-	if err != nil {
-		return vector{}, err
-	}
 	a := newAggregator(q.q.Bounds, q.index, prf)
 	emit := a.emit
-	err = n.each(ctx, q.q.From, func(r *Record) {
-		if !q.q.Window.contains(r.Time) {
-			return
+	if f.prepareUnit != nil {
+		u, err := f.prepareUnit(q.params)
+		if err != nil {
+			return vector{}, fmt.Errorf("prepare %s: %w", q.Name(), err)
 		}
-		if unit, ok := unitOf(r); ok {
-			a.begin(unit)
-			contribute(r, emit)
+		if err := newFold(u, n.c.Secret, q.q.Window).run(each, a); err != nil {
+			return vector{}, err
 		}
+		return a.vector(q.selects()), nil
+	}
+	contribute, err := f.Prepare(q.params)
+	if err != nil {
+		return vector{}, fmt.Errorf("prepare %s: %w", q.Name(), err)
+	}
+	err = each(func(unit [16]byte, r *Record) {
+		a.begin(unit)
+		contribute(r, emit)
 	})
 	if err != nil {
 		return vector{}, err

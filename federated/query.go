@@ -34,9 +34,14 @@ const (
 // A Trust model says who sees one store's exact sums.
 type Trust string
 
-// TrustedCoordinator lets the coordinator see every node's exact bounded sums;
-// it adds the noise, once.
-const TrustedCoordinator Trust = "trusted_coordinator"
+const (
+	// TrustedCoordinator lets the coordinator see every node's exact bounded sums
+	// (of DistinctMembers, its sketch); it adds the noise, once.
+	TrustedCoordinator Trust = "trusted_coordinator"
+	// Local lets nobody see them: each node noises its own answer, charges it to its
+	// own ledger and keeps it there. For DistinctMembers only.
+	Local Trust = "local"
+)
 
 // A Kind is a kind of members' records.
 type Kind string
@@ -133,7 +138,7 @@ func (d *Digest) UnmarshalText(b []byte) error {
 
 // A Query is a checked question under the name and version of the function
 // that answers it. It is data: no code crosses the wire. Its JSON is the format
-// in the package doc. Make one with NetDemand, MemberCount, Custom or
+// in the package doc. Make one with NetDemand, MemberCount, Spend, DistinctMembers, RFM, Custom or
 // ParseQuery; the zero Query is refused everywhere. Safe for concurrent use.
 type Query struct{ *query }
 
@@ -147,6 +152,8 @@ type query struct {
 	index   map[string]uint32 // partition → position
 	noise   dp.Noise
 	sel     dp.Selection
+	bins    int64   // of a sketch; else 0
+	flip    dp.Flip // in place of noise, under Local
 }
 
 // wireQuery fixes names and order of the fields of a query's JSON.
@@ -298,6 +305,9 @@ func (q Query) Cost() dp.Budget {
 		return dp.Budget{}
 	}
 	c := q.noise.Cost()
+	if q.local() {
+		c = q.flip.Cost(q.q.Bounds.MaxNodes)
+	}
 	if q.selects() {
 		s := q.sel.Cost()
 		c.Epsilon, c.Delta = addUp(c.Epsilon, s.Epsilon), addUp(c.Delta, s.Delta)
@@ -315,14 +325,20 @@ func (q Query) Charge() dp.Charge {
 }
 
 func (q *query) charge(k dp.Key) dp.Charge {
-	c := dp.Charge{Key: k, Unit: string(q.q.Unit), Cost: Query{q}.Cost(), Events: []dp.Event{q.noise.Event()}}
+	c := dp.Charge{Key: k, Unit: string(q.q.Unit), Cost: Query{q}.Cost()}
+	if q.local() {
+		c.Events = []dp.Event{{Mechanism: dp.PureDP, Epsilon: q.q.Privacy.Epsilon, Count: q.q.Bounds.MaxNodes}}
+		return c
+	}
+	c.Events = []dp.Event{q.noise.Event()}
 	if q.selects() {
 		c.Events = append(c.Events, q.sel.Event())
 	}
 	return c
 }
 
-// Noise returns the calibrated noise of the query's values.
+// Noise returns the calibrated noise of the query's values; the zero Noise under
+// Local, where the nodes flip bits.
 func (q Query) Noise() dp.Noise {
 	if q.query == nil {
 		return dp.Noise{}
@@ -342,7 +358,7 @@ func (q *query) hasInventory() bool {
 }
 
 func (q *query) shape() dp.Shape {
-	if q.q.Cells == Chain {
+	if q.q.Cells == Chain && !q.local() {
 		return dp.Summed
 	}
 	return dp.Disjoint
@@ -386,7 +402,7 @@ func (q *query) check() error {
 	if len(q.q.Partitions) > math.MaxInt32/max(len(q.q.Stores), 1) {
 		fail("Partitions: more than 2³¹ cells: ask for a coarser level")
 	}
-	for _, f := range []Function{netDemand, memberCount} {
+	for _, f := range stockFunctions() {
 		if q.name == f.Name && q.version == f.Version && q.q.From != "" && !slices.Contains(f.From, q.q.From) {
 			fail("From: %s reads %v", q.name, f.From)
 		}
@@ -409,8 +425,10 @@ func (q *query) check() error {
 	case (q.q.Unit == UnitMemberAtNode || q.q.Unit == UnitSale) && q.q.Bounds.MaxNodes != 1:
 		fail("Bounds.MaxNodes must be 1 for unit %s: it lives at one node", q.q.Unit)
 	}
-	if q.q.Trust != TrustedCoordinator {
-		fail("Trust must be %s", TrustedCoordinator)
+	if q.isSketch() {
+		errs = append(errs, q.checkSketch())
+	} else if q.q.Trust != TrustedCoordinator {
+		fail("Trust must be %s: only distinct_members can be asked of nodes that noise their own answers", TrustedCoordinator)
 	}
 	if q.q.Cells != PerStore && q.q.Cells != Chain {
 		fail("Cells must be %s or %s", PerStore, Chain)
@@ -433,10 +451,10 @@ func (q *query) check() error {
 	if q.q.Round < 1 {
 		fail("Round must be at least 1")
 	}
-	if len(errs) == 0 {
-		errs = append(errs, q.calibrate())
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	return q.calibrate()
 }
 
 func (q *query) calibrate() error {
@@ -444,11 +462,16 @@ func (q *query) calibrate() error {
 	if err != nil {
 		return err
 	}
-	if q.noise, err = dp.Calibrate(q.q.Privacy, s); err != nil {
+	if q.local() {
+		q.flip, err = dp.NewFlip(q.q.Privacy.Epsilon)
+	} else {
+		q.noise, err = dp.Calibrate(q.q.Privacy, s)
+	}
+	if err != nil {
 		return err
 	}
 	// What a label will say is computed now: later the charge would be spent.
-	if _, _, err := q.noise.Interval(1, Confidence); err != nil {
+	if _, err := q.errorBar(len(q.q.Stores), 1); err != nil {
 		return err
 	}
 	if err := q.calibrateSelection(); err != nil {
@@ -456,6 +479,15 @@ func (q *query) calibrate() error {
 	}
 	_, err = q.reach()
 	return err
+}
+
+// errorBar is the error of the sum of that many values that answered nodes are behind.
+func (q *query) errorBar(answered, terms int) (ErrorBar, error) {
+	if q.isSketch() {
+		return q.sketchBar(answered)
+	}
+	half, coverage, err := q.noise.Interval(terms, Confidence)
+	return ErrorBar{q.noise.StdDev() * math.Sqrt(float64(terms)), half, coverage}, err
 }
 
 func (q *query) calibrateSelection() error {

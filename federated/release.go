@@ -36,18 +36,20 @@ type Cell struct {
 	Store NodeID
 	// Partition is the item or the segment.
 	Partition string
-	// Noised is the bounded sum plus noise: demand, members. It is unbiased for
-	// the bounded sum, so it can be negative.
+	// Noised is the bounded sum plus noise: demand, members; of DistinctMembers the
+	// number of set bins. It is unbiased for the bounded sum, so it can be negative.
 	Noised int64
 	// Inventory is the store's stock, un-noised, where HasInventory.
 	Inventory    int64
 	HasInventory bool
-	// Value is Noised − Inventory where HasInventory, else Noised.
+	// Value is Noised − Inventory where HasInventory; of DistinctMembers the number
+	// of members that Noised stands for; else Noised.
 	Value int64
-	// StdDev is the standard deviation of the noise in Value.
+	// StdDev is the standard deviation of the noise in Value, and of the collisions
+	// where it is worked out from a sketch.
 	StdDev float64
-	// Low and High bound Value before the noise with the probability
-	// Confidence.
+	// Low and High bound Value before the noise (and the collisions) with the
+	// probability Confidence.
 	Low, High int64
 	// Answered of Asked nodes stand behind the cell: 1 of 1 behind a store's own.
 	Answered, Asked int
@@ -77,7 +79,11 @@ func (r *Release) Cells() iter.Seq[Cell] {
 			if r.inventory[s] != nil {
 				c.Inventory, c.HasInventory = r.inventory[s][at%n], true
 			}
-			if !yield(c.finish(r.label.Noise.StdDev, r.label.Noise.Half)) {
+			c = c.finish(r.label.Noise.StdDev, r.label.Noise.Half)
+			if r.label.Bins > 0 {
+				c = c.distinct(r.label)
+			}
+			if !yield(c) {
 				return
 			}
 		}
@@ -165,7 +171,10 @@ func newRelease(ctx context.Context, r *round, head [32]byte, random io.Reader) 
 	for i, s := range out.stores {
 		rows[i] = r.reports[s]
 	}
-	if q.q.Cells == Chain {
+	switch {
+	case q.isSketch():
+		out.stores, rows = []NodeID{"*"}, []*heldReport{q.union(rows)}
+	case q.q.Cells == Chain:
 		out.stores, rows = []NodeID{"*"}, []*heldReport{sum(rows, q.selects(), len(out.partitions))}
 	}
 	if q.selects() {
@@ -179,8 +188,10 @@ func newRelease(ctx context.Context, r *round, head [32]byte, random io.Reader) 
 			row.amounts = nil
 		}
 	}
-	if err := q.noise.Add(ctx, out.values, random); err != nil {
-		return nil, fmt.Errorf("noise release: %w", err)
+	if !q.local() { // where the nodes have noised
+		if err := q.noise.Add(ctx, out.values, random); err != nil {
+			return nil, fmt.Errorf("noise release: %w", err)
+		}
 	}
 	for _, row := range rows {
 		out.inventory = append(out.inventory, row.inventory)
@@ -348,6 +359,8 @@ func parseRelease(b []byte) (*Release, error) {
 		return bad("one inventory a store is needed, null where there is none")
 	case slices.ContainsFunc(r.inventory, func(v []int64) bool { return v != nil && int64(len(v)) != n }):
 		return bad("an inventory does not have one number a partition")
+	case w.Label.Bins != 0 && dp.Occupancy{Bins: w.Label.Bins}.Validate() != nil:
+		return bad("its number of bins is none of a sketch")
 	case (w.Values == nil) == (w.Cells == nil):
 		return bad("it must have either values or cells")
 	}

@@ -46,6 +46,7 @@ type heldReport struct {
 	packed    []int64  // their amounts
 	units     []int64  // and units
 	inventory []int64
+	bitmap    []uint64 // of a sketch, in place of all the rest
 }
 
 // newRound starts a round and returns the messages that ask the nodes.
@@ -107,7 +108,7 @@ func refusalReason(r *refusal) string {
 }
 
 func hold(r report, sum [32]byte) *heldReport {
-	h := &heldReport{sum: sum, inventory: r.inventory}
+	h := &heldReport{sum: sum, inventory: r.inventory, bitmap: r.bitmap}
 	if r.units == nil {
 		h.amounts = r.amounts
 		return h

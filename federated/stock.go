@@ -19,6 +19,29 @@ type Function struct {
 	// Prepare checks a query's parameters and returns the contribution
 	// function. Its error must depend on the parameters alone.
 	Prepare func(params json.RawMessage) (Contribute, error)
+
+	// prepareUnit, in place of Prepare, is for what depends on all records of a unit.
+	prepareUnit func(params json.RawMessage) (unitFunction, error)
+	// sketch, in place of both, says that units are entered in a bitmap of bins.
+	sketch bool
+}
+
+// accepts says whether the function knows these parameters.
+func (f Function) accepts(params json.RawMessage) bool {
+	switch {
+	case f.sketch:
+		_, err := parseBins(params)
+		return err == nil
+	case f.prepareUnit != nil:
+		u, err := f.prepareUnit(params)
+		return err == nil && u.note != nil
+	}
+	c, err := f.Prepare(params)
+	return err == nil && c != nil
+}
+
+func stockFunctions() []Function {
+	return []Function{netDemand, memberCount, spend, rfmHistograms, rfmScores, distinctMembers}
 }
 
 // Contribute calls emit for every amount that the record r adds to a
@@ -45,7 +68,8 @@ func NetDemand(q Question) (Query, error) {
 // Partitions are the segments, and Bounds.LInf must be 1: that is what makes a
 // member with many records count once. From Memberships (the default) it counts the
 // registered members; from Sales or Lists, those who were seen. A member of two
-// stores counts at both, so that chain totals count her twice.
+// stores counts at both, so that chain totals count her twice: DistinctMembers does
+// not.
 func MemberCount(q Question) (Query, error) {
 	if q.From == "" {
 		q.From = Memberships
@@ -53,7 +77,25 @@ func MemberCount(q Question) (Query, error) {
 	return newQuery(memberCount.Name, memberCount.Version, json.RawMessage("null"), q)
 }
 
+// Spend asks for what members spent, in cents, per store and partition: an item, or the
+// section of the shop that a source makes of it. From Sales. Bounds are in cents: LInf is
+// the most that one unit's purchases in one section count for.
+func Spend(q Question) (Query, error) {
+	if q.From == "" {
+		q.From = Sales
+	}
+	return newQuery(spend.Name, spend.Version, json.RawMessage("null"), q)
+}
+
 var (
+	spend = Function{
+		Name: "spend", Version: 1, From: []Kind{Sales},
+		Prepare: noParams(func(r *Record, emit func(string, int64)) {
+			for i := range r.Lines {
+				emit(r.Lines[i].Item, r.Lines[i].Spend)
+			}
+		}),
+	}
 	netDemand = Function{
 		Name: "net_demand", Version: 1, From: []Kind{Lists, Sales},
 		Prepare: noParams(func(r *Record, emit func(string, int64)) {

@@ -33,7 +33,11 @@ func (n *Node) units(ctx context.Context, q Query) (func(*Record) ([16]byte, boo
 		return own(), r.ID != ""
 	}
 
-	switch q.q.Unit {
+	unit := q.q.Unit
+	if unit == UnitMember && !q.needsHomes() {
+		unit = UnitMemberAtNode // each node counts whom it knows
+	}
+	switch unit {
 	case UnitList:
 		most := int(q.q.Bounds.MaxNodes)
 		return func(r *Record) ([16]byte, bool) {
