@@ -13,3 +13,6 @@ func DrawDiscreteLaplace(r uint64, j uint, below func(uint64) uint64) int64 {
 func DrawDiscreteGaussian(r uint64, j uint, below func(uint64) uint64) int64 {
 	return discreteGaussian(scale{r, j}, uniform(below))
 }
+
+// RaceEnabled is for the external tests.
+const RaceEnabled = raceEnabled

@@ -118,7 +118,7 @@ func TestPageEscapes(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "plan.json")
 	plan := `{"name": "<script>alert(1)</script>", "delta": 1e-6, "lines": [
-		{"name": "</svg><img alt=x>", "event": {"mechanism": "laplace", "scale": 10, "sensitivity": 1, "count": 3}}]}`
+		{"name": "</svg><img alt=x>", "event": {"mechanism": "gaussian", "scale": 10, "sensitivity": 1, "count": 3}}]}`
 	require.NoError(t, os.WriteFile(file, []byte(plan), 0o644))
 	code, _, errs := start("-plan", file, "-out", dir)
 	require.Zero(t, code, errs)

@@ -178,7 +178,9 @@ func TestEmailAgainstPattern(t *testing.T) {
 			accepted++
 		}
 	})
-	assert.NotZero(t, accepted)
+	if !testing.Short() { // which draws few
+		assert.NotZero(t, accepted)
+	}
 }
 
 func TestCheckMobile(t *testing.T) {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dptest_test
+
+const raceEnabled = false
