@@ -29,6 +29,9 @@ func (f *Fault) Error() string {
 	return b.String()
 }
 
+// Finding names the check and its rule, for KillMatrix.
+func (f *Fault) Finding() string { return f.Check + ": " + f.Rule }
+
 // report fails t with every finding.
 func report(t testing.TB, err error) {
 	t.Helper()
@@ -53,17 +56,24 @@ type Sabotage struct {
 //	sabotage: NAME  caught by CHECK
 //	killed N of N
 //
-// A list of builds that are all caught says that the checks can fail; one that
+// What counts is a finding, an error with a method Finding() string such as *Fault: a check
+// that cannot run has caught nothing. A list of builds that are all caught says that the checks can fail; one that
 // is not says which check to write next.
 func KillMatrix(t testing.TB, builds []Sabotage) {
 	t.Helper()
 	killed := 0
 	for _, s := range builds {
 		err := s.Check()
+		found, ok := errors.AsType[interface {
+			error
+			Finding() string
+		}](err)
 		switch {
-		case err != nil:
+		case ok:
 			killed++
-			fmt.Fprintf(t.Output(), "sabotage: %-60s caught by %s\n", s.Name, caughtBy(err))
+			fmt.Fprintf(t.Output(), "sabotage: %-60s caught by %s\n", s.Name, found.Finding())
+		case err != nil:
+			t.Errorf("the check of %q did not run: %v", s.Name, err)
 		case s.Impossible != "":
 			fmt.Fprintf(t.Output(), "sabotage: %-60s impossible to catch: %s\n", s.Name, s.Impossible)
 		default:
@@ -72,12 +82,4 @@ func KillMatrix(t testing.TB, builds []Sabotage) {
 		}
 	}
 	fmt.Fprintf(t.Output(), "killed %d of %d\n", killed, len(builds))
-}
-
-func caughtBy(err error) string {
-	if f, ok := errors.AsType[*Fault](err); ok {
-		return f.Check + ": " + f.Rule
-	}
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
 }

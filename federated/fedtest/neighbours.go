@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/larder-dp/larder/dp"
@@ -406,14 +408,31 @@ func (c Config) transcript(w *world, s scenario) (transcript, error) {
 	return t, nil
 }
 
-// growth is what metrics show after and did not before.
+// growth is what metrics show after and did not before: a number that stands where one
+// stood is told by how much it grew, so that a counter that counts both worlds says the
+// same of both.
 func growth(before, after string) string {
+	was, is := number.FindAllString(before, -1), number.FindAllString(after, -1)
+	if number.ReplaceAllString(before, "#") == number.ReplaceAllString(after, "#") {
+		i := -1
+		return number.ReplaceAllStringFunc(after, func(s string) string {
+			i++
+			x, err := strconv.ParseFloat(was[i], 64)
+			y, err2 := strconv.ParseFloat(is[i], 64)
+			if err != nil || err2 != nil {
+				return s
+			}
+			return fmt.Sprintf("%+g", y-x)
+		})
+	}
 	i := 0
 	for i < min(len(before), len(after)) && before[i] == after[i] {
 		i++
 	}
 	return after[i:]
 }
+
+var number = regexp.MustCompile(`\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b`)
 
 // mask leaves of a message what must not depend on records.
 func mask(u utterance, q federated.Query) string {

@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 
 	"github.com/larder-dp/larder/dp"
+	"github.com/larder-dp/larder/dp/dptest"
 	"github.com/larder-dp/larder/federated"
 )
 
@@ -1049,23 +1050,11 @@ func caught(t *testing.T, by string, c Config) (err error) {
 }
 
 func TestSabotage(t *testing.T) {
-	killed := 0
+	var builds []dptest.Sabotage
 	for _, s := range sabotages {
-		t.Run(strings.ReplaceAll(s.name, " ", "_"), func(t *testing.T) {
-			err := caught(t, s.by, s.build())
-			var v *Violation
-			if !errors.As(err, &v) {
-				t.Errorf("sabotage: %s  NOT caught by %s (%v)", s.name, s.by, err)
-				return
-			}
-			killed++
-			t.Logf("sabotage: %s  caught by %s", s.name, v.Check)
-			if testing.Verbose() {
-				t.Log(strings.SplitN(v.Error(), "\n", 2)[0])
-			}
-		})
+		builds = append(builds, dptest.Sabotage{Name: s.name, Source: s.source, Check: func() error { return caught(t, s.by, s.build()) }})
 	}
-	t.Logf("killed %d of %d", killed, len(sabotages))
+	dptest.KillMatrix(t, builds)
 }
 
 // The bent parts are the healthy ones where nothing is bent.
