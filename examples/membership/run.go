@@ -96,6 +96,11 @@ func openRegister(ctx context.Context, o options, w world) (*register.Register, 
 
 // batch takes the files of -in.
 func batch(ctx context.Context, o options, w world) (err error) {
+	for _, in := range o.in { // before a key is made for nothing
+		if _, err := os.Stat(in); err != nil {
+			return err
+		}
+	}
 	r, err := openRegister(ctx, o, w)
 	if err != nil {
 		return err
