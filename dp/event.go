@@ -107,7 +107,7 @@ func (e Event) Validate() error {
 		allow(6)
 	case Renyi:
 	default:
-		return errors.New("check event: Mechanism is none that an accountant knows")
+		return errors.New("check event: Mechanism is none that an accountant knows: it is one of laplace, gaussian, discrete_laplace, discrete_gaussian, skellam, pure_dp, approx_dp, zcdp, renyi and partition_selection")
 	}
 	for _, f := range fields {
 		switch {

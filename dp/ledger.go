@@ -53,7 +53,8 @@ type Charge struct {
 	// Cost is added to what the unit's budget has already spent, Count times.
 	Cost Budget
 	// Events are the mechanisms behind one repetition, for the rules and the auditors that
-	// know more of them than Cost, which must hold for all of them together. At most 16;
+	// know more of them than Cost, which must hold for all of them together. The rule "zcdp" charges
+	// them in place of Cost: leave none out. At most 16;
 	// none means that only Cost is known.
 	Events []Event
 	// Count is how many repetitions of a mechanism of that Cost stand behind the

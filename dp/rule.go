@@ -161,11 +161,15 @@ func (r Rule) spentBudget(rho, delta *big.Rat, allowed Budget) Budget {
 		return b
 	}
 	convert, _ := r.split(allowed.Delta)
-	within := b.Epsilon <= r.capacity(allowed).Epsilon
+	capacity := r.capacity(allowed)
+	within := b.Epsilon <= capacity.Epsilon && b.Delta <= capacity.Delta
 	if b.Epsilon = epsilonFor(b.Epsilon, convert); within {
 		b.Epsilon = min(b.Epsilon, allowed.Epsilon)
 	}
-	b.Delta = min(addUp(b.Delta, convert), max(b.Delta, allowed.Delta))
+	b.Delta = addUp(b.Delta, convert)
+	if within {
+		b.Delta = min(b.Delta, allowed.Delta)
+	}
 	return b
 }
 

@@ -281,3 +281,11 @@ func TestRuleIsChecked(t *testing.T) {
 	apartNothing := Rule{Name: ruleZCDP}.Spent()
 	assert.Error(t, apartNothing.Check(charge(1, Budget{Epsilon: 1e-9, Delta: 1e-30}), Budget{Epsilon: 1, Delta: 1e-6}), "nothing was set apart")
 }
+
+// TestRuleTotalIsNeverBelow: also of more than was allowed, which no ledger lets happen.
+func TestRuleTotalIsNeverBelow(t *testing.T) {
+	rule, allowed := Rule{Name: ruleZCDP, DeltaApart: 0.5}, Budget{Epsilon: 4, Delta: 1e-6}
+	spent := rule.Spent()
+	spent.Add(charge(1, Budget{Epsilon: 0.1, Delta: 0.9e-6}))
+	assert.GreaterOrEqual(t, spent.Total(allowed).Delta, 1.4e-6*(1-1e-12))
+}

@@ -413,7 +413,7 @@ func TestZeroValuesAreRefused(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	question := question([]NodeID{"a", "b"}, []string{"milk"})
 	q := must(NetDemand(question))(t)
-	limits := Limits{Budget: dp.Budget{Epsilon: 1}, Units: []Unit{UnitList}, MinQuorum: 1}
+	limits := Limits{Budget: dp.Budget{Epsilon: 1}, Units: []Unit{UnitList}, Trusts: []Trust{TrustedCoordinator}, MinQuorum: 1}
 	for _, c := range []struct {
 		reason string
 		policy Policy
@@ -425,9 +425,10 @@ func TestPolicy(t *testing.T) {
 		{"by name, just within the limits", Policy{Names: map[string]Limits{"net_demand/1": limits}}, ""},
 		{"another name", Policy{Names: map[string]Limits{"member_count/1": limits}}, "allow list"},
 		{"zero limits accept nothing", Policy{Names: map[string]Limits{"net_demand/1": {}}}, "net_demand/1: units"},
-		{"too much ε", Policy{Names: map[string]Limits{"net_demand/1": {dp.Budget{Epsilon: 0.9}, limits.Units, 1}}}, "net_demand/1: budget"},
-		{"a quorum that hides too little", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, 2}}}, "net_demand/1: quorum"},
-		{"no quorum set", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, 0}}}, "net_demand/1: quorum"},
+		{"too much ε", Policy{Names: map[string]Limits{"net_demand/1": {dp.Budget{Epsilon: 0.9}, limits.Units, limits.Trusts, 1}}}, "net_demand/1: budget"},
+		{"another trust model", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, []Trust{Local}, 1}}}, "net_demand/1: trust"},
+		{"a quorum that hides too little", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, limits.Trusts, 2}}}, "net_demand/1: quorum"},
+		{"no quorum set", Policy{Names: map[string]Limits{"net_demand/1": {limits.Budget, limits.Units, limits.Trusts, 0}}}, "net_demand/1: quorum"},
 	} {
 		n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: c.policy}))(t)
 		body := must(n.Answer(context.Background(), ask{q: q}.encode()))(t)
@@ -486,7 +487,7 @@ func TestNodeLedger(t *testing.T) {
 		yield(list("1", []NodeID{"a"}, Line{"milk", 2, 0}), nil)
 	}
 	n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: lists, Ledger: own, Allow: Policy{Names: map[string]Limits{
-		"net_demand/1": {dp.Budget{Epsilon: 1}, []Unit{UnitList}, 1},
+		"net_demand/1": {dp.Budget{Epsilon: 1}, []Unit{UnitList}, []Trust{TrustedCoordinator}, 1},
 	}}}))(t)
 	first := must(n.Answer(ctx, ask{q: q}.encode()))(t)
 	require.Equal(t, first, must(n.Answer(ctx, ask{q: q}.encode()))(t))

@@ -76,6 +76,8 @@
 //   - A coordinator together with a store that holds the pseudonym key, in DistinctMembers: they
 //     can look up the bin of any member that the store can name, at every other store.
 //     Under Local they learn of each bit what its ε allows.
+//   - A ledger that forgets, under Local: a node's own ledger is what bounds a member's loss
+//     there, with one MaxNodes in an epoch (NodeConfig.MaxNodes) at most by its budget.
 //   - What the stores' own operators see: Audit, and the exceptions of package source.
 //
 // # Rounds

@@ -81,9 +81,16 @@ func (f *fold) run(each func(func(unit [16]byte, r *Record)) error, a *aggregato
 	emit := a.emit
 	for u, id := range f.ids {
 		a.begin(id)
-		f.f.finish(f.at(uint32(u)), emit)
+		f.finish(f.at(uint32(u)), emit)
 	}
 	return nil
+}
+
+// finish leaves a unit at what it had emitted if its function panics: that must not end
+// the round.
+func (f *fold) finish(t *tally, emit func(string, int64)) {
+	defer func() { _ = recover() }()
+	f.f.finish(t, emit)
 }
 
 // of returns the tally of a unit, which may be new.

@@ -51,6 +51,11 @@ type NodeConfig struct {
 	// restarted may have forgotten that it released an answer, and would noise
 	// it a second time.
 	Ledger dp.Ledger
+	// MaxNodes is the number of homes that count, the same at all nodes of an epoch (that of
+	// Homes). Under Local a member's loss is what all her homes have charged together: with one
+	// MaxNodes for all questions that is at most the budget of one ledger, and else
+	// it could be more. So Local by UnitMember is refused with another, and where it is 0.
+	MaxNodes int64
 	// Random is where the noise comes from that the node itself draws, under Local; nil
 	// means crypto/rand, which is what production uses, always.
 	Random io.Reader
@@ -217,6 +222,10 @@ func (n *Node) report(ctx context.Context, a ask) ([]byte, error) {
 		// The charge is spent: a coordinator that hung up must not lose it.
 		ctx := context.WithoutCancel(ctx)
 		if err := n.c.Ledger.Commit(ctx, n.key(q), append(a.session[:], body...)); err != nil {
+			// Two asks at once: what was stored first is the answer to both, where it is noised.
+			if e, missed := n.c.Ledger.Lookup(ctx, n.key(q)); missed == nil && q.local() && len(e.Release) > len(a.session) {
+				return e.Release[len(a.session):], nil
+			}
 			return nil, err
 		}
 	}
@@ -249,6 +258,13 @@ func (n *Node) check(q Query) *refusal {
 	}
 	if n.c.Memberships == nil && (q.needsHomes() || q.q.From == Memberships) {
 		return &refusal{n.c.ID, "memberships", "unit " + string(q.q.Unit), "other units: it has no Memberships, so it knows no home stores"}
+	}
+	if q.local() && q.q.Unit == UnitMember && q.q.Bounds.MaxNodes != n.c.MaxNodes {
+		accepts := fmt.Sprintf("%d, that of its homes in this epoch", n.c.MaxNodes)
+		if n.c.MaxNodes == 0 {
+			accepts = "units of one node: it is not told of how many homes a member has"
+		}
+		return &refusal{n.c.ID, "homes", fmt.Sprintf("max_nodes %d under trust local", q.q.Bounds.MaxNodes), accepts}
 	}
 	if q.local() && n.c.Ledger == nil {
 		return &refusal{n.c.ID, "ledger", "trust local", "trust trusted_coordinator: it has no ledger to keep its noised answer in"}

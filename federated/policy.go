@@ -26,6 +26,9 @@ type Limits struct {
 	Budget dp.Budget
 	// Units are the privacy units that are accepted.
 	Units []Unit
+	// Trusts are the trust models that are accepted: a query that can be asked under Local
+	// can be asked under TrustedCoordinator, too, which shows the coordinator exact sums.
+	Trusts []Trust
 	// MinQuorum is the least quorum.
 	MinQuorum int
 }
@@ -67,6 +70,8 @@ func (p Policy) check(node NodeID, q Query) *refusal {
 	switch {
 	case !slices.Contains(l.Units, unit):
 		return &refusal{node, name + ": units", "unit " + string(unit), fmt.Sprintf("units %v", l.Units)}
+	case !slices.Contains(l.Trusts, q.q.Trust):
+		return &refusal{node, name + ": trust", "trust " + string(q.q.Trust), fmt.Sprintf("trust %v", l.Trusts)}
 	case !(cost.Epsilon <= l.Budget.Epsilon && cost.Delta <= l.Budget.Delta):
 		return &refusal{
 			node, name + ": budget", fmt.Sprintf("ε=%g δ=%g", cost.Epsilon, cost.Delta),

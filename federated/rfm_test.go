@@ -213,7 +213,7 @@ func TestRFMCut(t *testing.T) {
 	question.Cells = Chain
 	histograms := must(grid.Histograms(question))(t)
 	node := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Pseudonym: testPseudonym, Sales: slice(sales), Allow: Policy{Names: map[string]Limits{
-		"rfm_histograms/1": {dp.Budget{Epsilon: 1e6}, []Unit{UnitMemberAtNode}, 1}, "rfm_scores/1": {dp.Budget{Epsilon: 1e6}, []Unit{UnitMemberAtNode}, 1},
+		"rfm_histograms/1": {dp.Budget{Epsilon: 1e6}, []Unit{UnitMemberAtNode}, []Trust{TrustedCoordinator}, 1}, "rfm_scores/1": {dp.Budget{Epsilon: 1e6}, []Unit{UnitMemberAtNode}, []Trust{TrustedCoordinator}, 1},
 	}}}))(t)
 	c, ledger := coordinate(t, dp.Budget{Epsilon: 2e6}, nil, node)
 	rel := must(c.Run(context.Background(), histograms))(t)

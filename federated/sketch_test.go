@@ -127,7 +127,7 @@ func sketches(t *rapid.T, w world, q Query) (out [][]uint64) {
 		c := w.config(id, AllowQueries(q))
 		c.Random = seeded(id[0])
 		if q.local() {
-			c.Ledger = must(dp.NewMemoryLedger(dp.Budget{Epsilon: 100}))(t)
+			c.Ledger, c.MaxNodes = must(dp.NewMemoryLedger(dp.Budget{Epsilon: 100}))(t), q.q.Bounds.MaxNodes
 		}
 		body, err := must(NewNode(c))(t).Answer(context.Background(), ask{q: q}.encode())
 		require.NoError(t, err)
@@ -190,7 +190,7 @@ func chainOf(t testing.TB, q []Query, ledger func() dp.Ledger, members ...[]int)
 	var nodes []*Node
 	for i, at := range members {
 		c := NodeConfig{
-			Epoch: "e", ID: NodeID(fmt.Sprint("s", i)), Pseudonym: hashed, Allow: AllowQueries(q...),
+			Epoch: "e", ID: NodeID(fmt.Sprint("s", i)), Pseudonym: hashed, Allow: AllowQueries(q...), MaxNodes: q[0].q.Bounds.MaxNodes,
 			Sales: func(yield func(Record, error) bool) {
 				for _, m := range at {
 					if !yield(Record{ID: fmt.Sprint("b", m), Member: fmt.Sprint("m", m)}, nil) {
@@ -526,4 +526,32 @@ func BenchmarkSketchMerge(b *testing.B) {
 	for b.Loop() {
 		merge(into, from)
 	}
+}
+
+// Under Local a member's loss is what all her homes charge together. If each question had a
+// MaxNodes of its own, two homes of budget 2 could be made to spend 3 on her.
+func TestLocalHasOneMaxNodes(t *testing.T) {
+	node := func(id NodeID, maxNodes int64) *Node {
+		return must(NewNode(NodeConfig{
+			Epoch: "e", ID: id, MaxNodes: maxNodes, Pseudonym: testPseudonym, Sales: slice(nil), Memberships: slice(nil),
+			Ledger: must(dp.NewMemoryLedger(dp.Budget{Epsilon: 2}))(t),
+			Allow: Policy{Names: map[string]Limits{"distinct_members/1": {
+				Budget: dp.Budget{Epsilon: 2}, Units: []Unit{UnitMember}, Trusts: []Trust{Local}, MinQuorum: 1,
+			}}},
+		}))(t)
+	}
+	asked := func(n *Node, maxNodes int64, trust Trust) string {
+		question := localQuestion([]NodeID{n.c.ID}, UnitMember, Sales, maxNodes)
+		question.Trust = trust
+		q := must(DistinctMembers(question, 1<<10))(t)
+		refused, err := parseRefusal(must(n.Answer(context.Background(), ask{q: q}.encode()))(t), n.c.ID)
+		if err != nil {
+			return "answered"
+		}
+		return refused.Rule
+	}
+	require.Equal(t, "homes", asked(node("a", 2), 1, Local))
+	require.Equal(t, "answered", asked(node("a", 2), 2, Local))
+	require.Equal(t, "homes", asked(node("a", 0), 1, Local), "a node that was told nothing")
+	require.Equal(t, "distinct_members/1: trust", asked(node("a", 2), 1, TrustedCoordinator), "no exact bits where only flipped ones are allowed")
 }

@@ -7,6 +7,8 @@
 //	l, err := ledger.CreateSQL(ctx, db, ledger.PostgreSQL, ledger.Config{Budget: dp.Budget{Epsilon: 4, Delta: 1e-6}}) // once
 //	l, err := ledger.OpenSQL(ctx, db, ledger.PostgreSQL, ledger.Config{})                                             // in every process
 //
+// (or ledger.SQLite, with sql.Open("sqlite", path) of modernc.org/sqlite)
+//
 //	n, err := ledger.HowMany(ctx, l, charge)  // how many more of these can I ask
 //	r, err := l.Report(ctx, epoch, unit)      // what was spent, and what a refill means
 //

@@ -89,6 +89,7 @@ func (c *chain) start() error {
 	allowed := federated.Limits{
 		Budget: dp.Budget{Epsilon: mostHomes * c.o.epsilon, Delta: c.o.delta},
 		Units:  []federated.Unit{w.Unit}, MinQuorum: 1,
+		Trusts: []federated.Trust{federated.TrustedCoordinator, federated.Local},
 	}
 	policy := federated.Policy{Names: map[string]federated.Limits{}}
 	for _, name := range []string{"member_count/1", "distinct_members/1", "rfm_histograms/1", "rfm_scores/1", "spend/1"} {
@@ -102,7 +103,7 @@ func (c *chain) start() error {
 		}
 		n, err := federated.NewNode(federated.NodeConfig{
 			ID: s.ID, Epoch: w.Epoch, Sales: s.Sales, Memberships: homes.At(s.ID),
-			Pseudonym: scope, Ledger: ledger, Allow: policy,
+			Pseudonym: scope, Ledger: ledger, Allow: policy, MaxNodes: mostHomes,
 		})
 		if err != nil {
 			return err

@@ -54,7 +54,7 @@ func parseOptions(args []string, help io.Writer) (o options, err error) {
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.data, "data", "", "read the chain from `DIR` and do not make one up")
 	fs.BoolVar(&o.evaluate, "evaluate", false, "with -data: print the truth beside the answers")
-	fs.Float64Var(&o.epsilon, "epsilon", 1, "privacy loss ε of each question")
+	fs.Float64Var(&o.epsilon, "epsilon", 1, "privacy loss ε of each question (of the flipped one, at each store that a member counts at)")
 	fs.Float64Var(&o.delta, "delta", 1e-6, "privacy probability δ of the one question that selects cells")
 	fs.IntVar(&o.stores, "stores", 40, "stores of a generated chain, 3 to 1000")
 	fs.IntVar(&o.members, "members", 10_000, "members of a generated chain, 1 to 100000")

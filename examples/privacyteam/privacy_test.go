@@ -71,6 +71,9 @@ var sabotage = flag.String("sabotage", "", "test a build that is broken on purpo
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if _, known := find(*sabotage); *sabotage != "" && !known {
+		if *sabotage != "list" {
+			fmt.Printf("there is no sabotage %q; there are:\n", *sabotage)
+		}
 		for _, s := range sabotages {
 			fmt.Printf("%-26s red: %-20s  %s\n", s.name, s.red, s.what)
 		}

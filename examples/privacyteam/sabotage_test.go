@@ -132,7 +132,7 @@ var sabotages = []broken{
 	{"open-house", "TestFailsClosed", "nodes answer whatever they are asked", func(p *parts) {
 		p.node(func(c *federated.NodeConfig) {
 			l := federated.Limits{
-				Budget: dp.Budget{Epsilon: 1e6, Delta: 0.5}, MinQuorum: 1,
+				Budget: dp.Budget{Epsilon: 1e6, Delta: 0.5}, MinQuorum: 1, Trusts: []federated.Trust{federated.TrustedCoordinator},
 				Units: []federated.Unit{federated.UnitMember, federated.UnitList, federated.UnitMemberAtNode, federated.UnitSale},
 			}
 			c.Allow = federated.Policy{Names: map[string]federated.Limits{"bulk/1": l, "net_demand/1": l, "member_count/1": l}}

@@ -31,6 +31,9 @@ func openLedger(o options) (dp.Ledger, error) {
 		config.Budget, config.Rule = o.ledgerBudget, o.ledgerRule
 		l, err = ledger.Create(o.ledger, config)
 	}
+	if err != nil && o.ledgerBudgetGiven {
+		return nil, fmt.Errorf("-ledger %s: %w (leave out -ledger-epsilon, -ledger-delta, -ledger-rule and -ledger-delta-apart to take the ledger as it is, or give another file)", o.ledger, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("-ledger %s: %w", o.ledger, err)
 	}
@@ -131,6 +134,10 @@ func (c *chain) affordable(ctx context.Context) error {
 	if over.Largest.Delta < run.Cost.Delta {
 		delta *= over.Largest.Delta / run.Cost.Delta
 	}
+	if over.Largest.Delta == 0 && run.Cost.Delta > 0 && over.Largest.Epsilon > 0 {
+		return fmt.Errorf("-ledger %s: %w: nothing of δ is left for what has a δ of its own: -mechanism discrete_gaussian needs none under -ledger-rule zcdp, discrete_laplace needs none at all, and a new ledger can set some apart with -ledger-delta-apart",
+			c.o.ledger, err)
+	}
 	if over.Largest.Epsilon > 0 {
 		return fmt.Errorf("-ledger %s: %w: -epsilon %g -delta %g would pass, and what was asked before is free",
 			c.o.ledger, err, over.Largest.Epsilon, delta)
@@ -161,6 +168,9 @@ func (c *chain) ledgerWords() string {
 	more := "no other run like this one fits"
 	if c.more > 0 {
 		more = fmt.Sprintf("%s more like this one fit, asked anew with -round", group(c.more))
+	}
+	if c.o.ledgerRule.Name == "zcdp" {
+		more += ". By its rule, zcdp, what is left is told for a question without Gaussian noise: one with it costs less than its ε"
 	}
 	return fmt.Sprintf("The ledger %s has ε = %s, δ = %s left for this epoch: %s. The same question again costs nothing.",
 		filepath.Base(c.o.ledger), number(c.left.Epsilon), number(c.left.Delta), more)

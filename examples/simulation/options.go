@@ -97,7 +97,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	fs.StringVar(&o.ledger, "ledger", o.ledger, "keep budget and releases in `FILE`: the same question again is answered from it and costs nothing")
 	fs.Float64Var(&o.ledgerBudget.Epsilon, "ledger-epsilon", 0, "ε that a new -ledger allows to a privacy unit of this data in all (default -epsilon)")
 	fs.Float64Var(&o.ledgerBudget.Delta, "ledger-delta", 0, "δ that a new -ledger allows (default -delta)")
-	fs.StringVar(&o.ledgerRule.Name, "ledger-rule", "sum", "how a new -ledger adds up: sum, of ε and δ; or zcdp, by which many questions with Gaussian noise cost less")
+	fs.StringVar(&o.ledgerRule.Name, "ledger-rule", "sum", "how a new -ledger adds up: sum, of ε and δ; or zcdp, by which many questions with Gaussian noise cost less (with -mechanism discrete_gaussian, or -ledger-delta-apart above 0)")
 	fs.Float64Var(&o.ledgerRule.DeltaApart, "ledger-delta-apart", 0, "with -ledger-rule zcdp, the `fraction` of δ set apart for what has a δ of its own: the selection of products, Google's Gaussian")
 	fs.Int64Var(&o.round, "round", o.round, "with -ledger: ask the same anew, as round 2, 3 ..., with fresh noise and at full cost")
 

@@ -204,13 +204,14 @@ var closedCases = []closedCase{
 		if b.err != nil {
 			return
 		}
-		fits := federated.Limits{Budget: times(q.Cost(), 1), Units: []federated.Unit{b.w.tpl.Unit}, MinQuorum: len(b.w.stores)}
-		dear, unit, quorum, none := fits, fits, fits, fits
+		fits := federated.Limits{Budget: times(q.Cost(), 1), Units: []federated.Unit{b.w.tpl.Unit}, Trusts: []federated.Trust{federated.TrustedCoordinator}, MinQuorum: len(b.w.stores)}
+		dear, unit, trust, quorum, none := fits, fits, fits, fits, fits
 		dear.Budget.Epsilon *= 0.99
 		unit.Units = nil
+		trust.Trusts = []federated.Trust{federated.Local}
 		quorum.MinQuorum++
 		none.MinQuorum = 0
-		for name, l := range map[string]*federated.Limits{"costs too much": &dear, "another unit": &unit, "too small a quorum": &quorum, "no quorum set": &none, "an empty policy": nil} {
+		for name, l := range map[string]*federated.Limits{"costs too much": &dear, "another unit": &unit, "another trust model": &trust, "too small a quorum": &quorum, "no quorum set": &none, "an empty policy": nil} {
 			p := federated.Policy{}
 			if l != nil {
 				p.Names = map[string]federated.Limits{q.Name(): *l}

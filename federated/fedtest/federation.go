@@ -184,6 +184,7 @@ func anything(functions []federated.Function) federated.Policy {
 	l := federated.Limits{
 		Budget:    dp.Budget{Epsilon: 1e9, Delta: 0.5},
 		Units:     []federated.Unit{federated.UnitMember, federated.UnitList, federated.UnitMemberAtNode, federated.UnitSale},
+		Trusts:    []federated.Trust{federated.TrustedCoordinator, federated.Local},
 		MinQuorum: 1,
 	}
 	for _, name := range []string{"net_demand/1", "member_count/1"} {

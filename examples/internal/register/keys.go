@@ -29,7 +29,7 @@ func NewScope(keys pseudonym.Keys, epoch string) (Scope, error) {
 	s := Scope{of: keys.Scope(purpose, epoch), epoch: epoch}
 	var err error
 	if s.check, err = s.of(checkID); err != nil {
-		return Scope{}, fmt.Errorf("make a scope of epoch %q: %w", epoch, err)
+		return Scope{}, fmt.Errorf("make a scope of epoch %q: %w (add the key of a new -epoch with -new-key)", epoch, err)
 	}
 	return s, nil
 }

@@ -16,3 +16,7 @@ func lock(f *os.File) error {
 	}
 	return err
 }
+
+// unlock gives the lock back at once: closing alone does not while a process that is just
+// being started still has a copy of the file.
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -119,7 +119,7 @@ func (r *Register) Close() error {
 		err = errors.Join(err, r.audit.f.Close())
 	}
 	if r.lock != nil {
-		err = errors.Join(err, r.lock.Close())
+		err = errors.Join(err, unlock(r.lock), r.lock.Close())
 	}
 	return err
 }
