@@ -2,7 +2,6 @@ package pseudonym
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/larder-dp/larder/pseudonym/internal/secrets"
 )
 
 type exported struct {
@@ -38,32 +39,6 @@ type unexported struct {
 	f    func(string) ([16]byte, error)
 
 	migrate iter.Seq2[Pair, error]
-}
-
-// leaks returns the form in which text holds four bytes in a row of key, or "".
-func leaks(text string, key []byte) string {
-	compact := strings.NewReplacer(" ", "", "\n", "", "\t", "", "0x", "", ",", "").Replace(strings.ToLower(text))
-	words := strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }), " ")
-	for i := 0; i+4 <= len(key); i++ {
-		part := key[i : i+4]
-		if strings.Contains(text, string(part)) {
-			return "raw"
-		}
-		if strings.Contains(compact, hex.EncodeToString(part)) {
-			return "hexadecimal"
-		}
-		if decimal := fmt.Sprint(part); strings.Contains(words, decimal[1:len(decimal)-1]) {
-			return "decimal"
-		}
-	}
-	for shift := range 3 { // base64 of the key at each of the three alignments
-		for i := shift; i+6 <= len(key); i += 3 {
-			if strings.Contains(text, base64.StdEncoding.EncodeToString(key[i:i+6])) {
-				return "base64"
-			}
-		}
-	}
-	return ""
 }
 
 type recorder struct{ out strings.Builder }
@@ -113,7 +88,7 @@ func TestKeysNeverPrint(t *testing.T) {
 		forms = append(forms, out.String())
 	}
 	for _, form := range forms {
-		if how := leaks(form, key); how != "" {
+		if how := secrets.Find(form, key); how != "" {
 			t.Fatalf("the key shows in %s: %s", how, form)
 		}
 	}
@@ -155,6 +130,6 @@ func TestLeaksSeesKeys(t *testing.T) {
 		string(key), r.out.String(), string(keysetJSON(key)),
 		fmt.Sprint(key), fmt.Sprintf("%x", key), fmt.Sprintf("% X", key), fmt.Sprintf("%#v", key), hex.Dump(key),
 	} {
-		assert.NotEmpty(t, leaks(form, key), form)
+		assert.NotEmpty(t, secrets.Find(form, key), form)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/larder-dp/larder/dp"
 )
@@ -295,3 +297,10 @@ func (l *SQL) Report(ctx context.Context, epoch, unit string) (r Report, err err
 // Head returns the last committed state that this handle has read or made, for a
 // witness to keep. Others may have charged since.
 func (l *SQL) Head() Head { return *l.head.Load() }
+
+// jitter is a time below most, so that processes that wait for one lock do not wake together.
+func jitter(most time.Duration) time.Duration {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most))
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"strings"
 	"time"
 )
@@ -433,7 +432,7 @@ func (s store) again(ctx context.Context, f func() error) error {
 		if err == nil || !transient(err) && !errors.As(err, new(*lostError)) || now().After(until) {
 			return err
 		}
-		if ended := pause(ctx, rand.N(wait)); ended != nil {
+		if ended := pause(ctx, jitter(wait)); ended != nil {
 			return errors.Join(ended, err)
 		}
 	}

@@ -1,43 +1,22 @@
 package main
 
 import (
-	"context"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-// chromium finds the browser.
-func chromium(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("LARDER_BROWSER") == "" {
-		t.Skip("no chromium: install it, and set LARDER_BROWSER to make its absence a failure")
-	}
-	t.Fatal("LARDER_BROWSER is set and there is no chromium")
-	return ""
-}
+	"github.com/larder-dp/larder/examples/internal/browser"
+)
 
 // TestPagesInABrowser opens both pages as an officer does, on a desk and on a phone.
 func TestPagesInABrowser(t *testing.T) {
-	browser := chromium(t)
+	w := browser.Open(t)
 	season := strings.Fields("-season weeks=52 -peaks 47,51 -epsilon 1 -delta 1e-6 -weeks-per-unit 4")
 	var pages []string
 	for _, flags := range [][]string{nil, season} {
@@ -48,35 +27,6 @@ func TestPagesInABrowser(t *testing.T) {
 		pages = append(pages, (&url.URL{Scheme: "file", Path: filepath.Join(dir, pageName)}).String())
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser),
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true),
-		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(45*time.Second))
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	var mu sync.Mutex
-	var said, requests []string
-	require.NoError(t, chromedp.Listen(ctx, func(event any) {
-		mu.Lock()
-		defer mu.Unlock()
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			said = append(said, e.ExceptionDetails.Text)
-		case *runtime.EventConsoleAPICalled:
-			said = append(said, string(e.Type))
-		case *log.EventEntryAdded: // such as what the content security policy blocked
-			said = append(said, e.Entry.Text)
-		case *network.EventRequestWillBeSent:
-			if !strings.HasPrefix(e.Request.URL, "data:") {
-				requests = append(requests, e.Request.URL)
-			}
-		}
-	}))
-	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
-	require.NoError(t, err)
 	want := []struct {
 		headings []string
 		curves   int
@@ -90,27 +40,16 @@ func TestPagesInABrowser(t *testing.T) {
 	var opened []string
 	for i, page := range pages {
 		for _, width := range []int64{1280, 390} {
-			require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate(page), chromedp.WaitVisible("#left")))
+			w.Show(t, page, width, "#left")
 			opened = append(opened, page)
-			assert.Equal(t, want[i].headings, inPage[[]string](t, ctx, `[...document.querySelectorAll("h1, h2")].filter(h => h.checkVisibility()).map(h => h.textContent)`))
-			assert.LessOrEqual(t, inPage[int](t, ctx, `document.documentElement.scrollWidth - document.documentElement.clientWidth`), 0, "the body scrolls sideways at %d px", width)
-			assert.Equal(t, want[i].curves, inPage[int](t, ctx, `[...document.querySelectorAll("figure > svg .curve")].filter(c => c.getTotalLength() > 100).length`))
-			assert.Zero(t, inPage[int](t, ctx, `[...document.querySelectorAll("figure > svg text")].filter(t => { const a = t.getBBox(); return a.x < 0 || a.x + a.width > 740 || a.y < 0 || a.y + a.height > 344 }).length`), "no text leaves the drawing")
-			assert.Zero(t, inPage[int](t, ctx, `[...document.querySelectorAll("figure > svg")].filter(s => !s.getAttribute("aria-label")).length`))
+			assert.Equal(t, want[i].headings, browser.In[[]string](t, w, `[...document.querySelectorAll("h1, h2")].filter(h => h.checkVisibility()).map(h => h.textContent)`))
+			assert.LessOrEqual(t, browser.In[int](t, w, `document.documentElement.scrollWidth - document.documentElement.clientWidth`), 0, "the body scrolls sideways at %d px", width)
+			assert.Equal(t, want[i].curves, browser.In[int](t, w, `[...document.querySelectorAll("figure > svg .curve")].filter(c => c.getTotalLength() > 100).length`))
+			assert.Zero(t, browser.In[int](t, w, `[...document.querySelectorAll("figure > svg text")].filter(t => { const a = t.getBBox(); return a.x < 0 || a.x + a.width > 740 || a.y < 0 || a.y + a.height > 344 }).length`), "no text leaves the drawing")
+			assert.Zero(t, browser.In[int](t, w, `[...document.querySelectorAll("figure > svg")].filter(s => !s.getAttribute("aria-label")).length`))
 		}
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	assert.Empty(t, said, "console")
-	assert.Equal(t, opened, requests, "the page loads nothing but itself")
-}
-
-// inPage evaluates JavaScript.
-func inPage[T any](t *testing.T, ctx context.Context, script string) T {
-	t.Helper()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
-	require.NoError(t, err)
-	return v
+	w.Loaded(t, opened...)
 }
 
 // TestPageEscapes: names come from files.

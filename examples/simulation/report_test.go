@@ -1,93 +1,38 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/larder-dp/larder/examples/internal/browser"
 
 	"github.com/larder-dp/larder/examples/internal/retail"
 	"github.com/larder-dp/larder/federated"
 )
 
-// chromium finds the browser.
-func chromium(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("LARDER_BROWSER") == "" {
-		t.Skip("no chromium: install it, and set LARDER_BROWSER to make its absence a failure")
-	}
-	t.Fatal("LARDER_BROWSER is set and there is no chromium")
-	return ""
-}
-
 // TestReportInABrowser opens the page as a planner does.
 func TestReportInABrowser(t *testing.T) {
-	browser := chromium(t)
+	w := browser.Open(t)
 	dir := filepath.Join(t.TempDir(), "out")
 	code, _, errs := start(append(small, "-out", dir, "-drop", "0.25")...)
 	require.Zero(t, code, errs)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser),
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true),
-		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(45*time.Second))
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-
 	page := (&url.URL{Scheme: "file", Path: filepath.Join(dir, "report.html")}).String()
-	var mu sync.Mutex
-	var said, requests []string
-	require.NoError(t, chromedp.Listen(ctx, func(event any) {
-		mu.Lock()
-		defer mu.Unlock()
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			said = append(said, e.ExceptionDetails.Text)
-		case *runtime.EventConsoleAPICalled:
-			said = append(said, string(e.Type))
-		case *log.EventEntryAdded: // such as what the content security policy blocked
-			said = append(said, e.Entry.Text)
-		case *network.EventRequestWillBeSent:
-			if !strings.HasPrefix(e.Request.URL, "data:") {
-				requests = append(requests, e.Request.URL)
-			}
-		}
-	}))
-	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
-	require.NoError(t, err)
 	for _, width := range []int64{1280, 390} {
-		require.NoError(t, chromedp.Do(
-			ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate(page), chromedp.WaitVisible("#privacy"),
-		))
-		title := inPage[string](t, ctx, `document.title`)
-		headings := inPage[[]string](t, ctx, `[...document.querySelectorAll("h1, h2")].filter(h => h.checkVisibility()).map(h => h.textContent)`)
-		overflow := inPage[int](t, ctx, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
-		bars := inPage[int](t, ctx, `[...document.querySelectorAll("[aria-labelledby=worst] rect")].filter(r => r.getBoundingClientRect().width > 0).length`)
-		fields := inPage[int](t, ctx, `document.querySelectorAll(".heat td").length`)
-		hatched := inPage[int](t, ctx, `document.querySelectorAll(".heat td.unsure").length`)
-		assert.EqualValues(t, width, inPage[int](t, ctx, `window.innerWidth`))
+		w.Show(t, page, width, "#privacy")
+		title := browser.In[string](t, w, `document.title`)
+		headings := browser.In[[]string](t, w, `[...document.querySelectorAll("h1, h2")].filter(h => h.checkVisibility()).map(h => h.textContent)`)
+		overflow := browser.In[int](t, w, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
+		bars := browser.In[int](t, w, `[...document.querySelectorAll("[aria-labelledby=worst] rect")].filter(r => r.getBoundingClientRect().width > 0).length`)
+		fields := browser.In[int](t, w, `document.querySelectorAll(".heat td").length`)
+		hatched := browser.In[int](t, w, `document.querySelectorAll(".heat td.unsure").length`)
+		assert.EqualValues(t, width, browser.In[int](t, w, `window.innerWidth`))
 		assert.Equal(t, []string{
 			"Stock shortages", "Twenty worst shortages", "The chain as a whole", "Stores and categories", "Members per store",
 			"Coverage", "What protects the customers",
@@ -98,18 +43,7 @@ func TestReportInABrowser(t *testing.T) {
 		assert.Equal(t, 3*23, fields, "stores that answered × categories")
 		assert.Positive(t, hatched)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	assert.Empty(t, said, "console")
-	assert.Equal(t, []string{page, page}, requests, "the page loads nothing but itself")
-}
-
-// inPage evaluates JavaScript.
-func inPage[T any](t *testing.T, ctx context.Context, script string) T {
-	t.Helper()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
-	require.NoError(t, err)
-	return v
+	w.Loaded(t, page, page)
 }
 
 // TestReportEscapes: names come from files.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/gob"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -17,33 +16,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-// leaks returns the form in which text holds four bytes in a row of secret, or "".
-func leaks(text string, secret []byte) string {
-	compact := strings.NewReplacer(" ", "", "\n", "", "\t", "", "0x", "", ",", "").Replace(strings.ToLower(text))
-	words := strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }), " ")
-	for i := 0; i+4 <= len(secret); i++ {
-		part := secret[i : i+4]
-		decimal := fmt.Sprint(part)
-		switch {
-		case strings.Contains(text, string(part)):
-			return "raw"
-		case strings.Contains(compact, hex.EncodeToString(part)):
-			return "hexadecimal"
-		case strings.Contains(words, decimal[1:len(decimal)-1]):
-			return "decimal"
-		}
-	}
-	for shift := range 3 {
-		for i := shift; i+6 <= len(secret); i += 3 {
-			if strings.Contains(text, base64.StdEncoding.EncodeToString(secret[i:i+6])) {
-				return "base64"
-			}
-		}
-	}
-	return ""
-}
+	"github.com/larder-dp/larder/pseudonym/internal/secrets"
+)
 
 type recorder struct{ out strings.Builder }
 
@@ -67,7 +42,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	server, client := serve(t, key), clientOf(t, key)
 	batch, _, err := client.Blind([]string{"zyxwvutsrqponm"})
 	require.NoError(t, err)
-	secrets := [][]byte{seed[:], private, []byte("zyxwvutsrqponm")}
+	hidden := [][]byte{seed[:], private, []byte("zyxwvutsrqponm")}
 
 	inner := holder{key, server, client, batch, key}
 	var forms []string
@@ -103,15 +78,15 @@ func TestSecretsNeverPrint(t *testing.T) {
 		forms = append(forms, out.String())
 	}
 	for _, form := range forms {
-		for _, secret := range secrets {
-			if how := leaks(form, secret); how != "" {
+		for _, secret := range hidden {
+			if how := secrets.Find(form, secret); how != "" {
 				t.Fatalf("a secret (%q) shows in %s: %s", secret, how, form)
 			}
 		}
 	}
 	exported, err := key.Export()
 	require.NoError(t, err)
-	assert.NotEmpty(t, leaks(string(exported), seed[:]), "the test would see a secret")
+	assert.NotEmpty(t, secrets.Find(string(exported), seed[:]), "the test would see a secret")
 }
 
 func TestRedactedForms(t *testing.T) {
@@ -142,7 +117,7 @@ func TestErrorsCarryNothing(t *testing.T) {
 	} {
 		_, err := Parse([]byte(bad))
 		require.Error(t, err)
-		assert.Empty(t, leaks(err.Error(), seed))
+		assert.Empty(t, secrets.Find(err.Error(), seed))
 	}
 	key := fixedKey(t, "insights", "1")
 	_, err := serve(t, key).Evaluate(noon, "zyxwvutsrqponm", seed)
