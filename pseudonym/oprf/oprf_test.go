@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -156,11 +157,16 @@ func TestKeyedOrOblivious(t *testing.T) {
 	assert.ErrorIs(t, err, pseudonym.ErrScope, "an oblivious scope has no key, though the store has one")
 	assert.Zero(t, p)
 
-	var junk [32]byte
-	junk[0] = 1 // odd, so negative: no encoding of RFC 9496 §4.3.1
-	roster, err = roster.Oblivious("insights", "3", junk)
-	require.NoError(t, err, "pseudonym knows no groups")
-	assert.ErrorIs(t, client(roster, "insights", "3"), pseudonym.ErrScope)
+	for reason, junk := range map[string][]byte{ // RFC 9496 §4.3.1
+		"odd, so negative":             slices.Concat([]byte{1}, make([]byte, 31)),
+		"p itself, which is another 0": unhex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+		"not reduced":                  slices.Concat([]byte{0}, slices.Repeat([]byte{0xff}, 31)),
+		"no point: x² is not a square": unhex("26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"),
+	} {
+		roster, err := roster.Oblivious("insights", "3", [32]byte(junk))
+		require.NoError(t, err, "pseudonym knows no groups")
+		assert.ErrorIs(t, client(roster, "insights", "3"), pseudonym.ErrScope, reason)
+	}
 }
 
 // Any change of any byte of a response gives no pseudonym at all, of any id.
@@ -453,6 +459,20 @@ func TestLimitLetsSteadyUsePass(t *testing.T) {
 		require.NoError(t, l.take(noon.Add(time.Duration(5*i)), 1), i)
 	}
 	assert.LessOrEqual(t, len(l.uses), grain+1)
+}
+
+// The largest limit there can be does not overflow into none.
+func TestLargestLimit(t *testing.T) {
+	l := &limit{ids: math.MaxInt, window: math.MaxInt64}
+	require.NoError(t, l.take(noon, math.MaxInt-1))
+	require.NoError(t, l.take(noon.Add(time.Hour), 1))
+	for _, now := range []time.Time{noon.Add(time.Hour), noon, {}, noon.AddDate(200, 0, 0)} {
+		var limited *LimitError
+		require.ErrorAs(t, l.take(now, 1), &limited)
+		assert.Positive(t, limited.RetryAfter)
+		require.ErrorAs(t, l.take(now, MaxBatch), &limited)
+	}
+	require.NoError(t, l.take(noon.AddDate(293, 0, 0), math.MaxInt), "292 years later")
 }
 
 func TestLimitHoldsUnderConcurrency(t *testing.T) {

@@ -106,7 +106,9 @@ func NewServer(c ServerConfig) (*Server, error) {
 // the caller has made sure of, by mutual TLS or the like.
 //
 // An error matches ErrClient, ErrMessage, pseudonym.ErrScope, or is a LimitError; or
-// Random has failed. What is refused is not counted. The error may be sent to the client.
+// Random has failed. What is refused is not counted, so how many requests that are
+// malformed a client may send is for the transport to limit: one of MaxBatch elements
+// takes some milliseconds to refuse. The error may be sent to the client.
 func (s *Server) Evaluate(now time.Time, client string, request []byte) (response []byte, err error) {
 	if s.evaluate == nil {
 		return nil, fmt.Errorf("evaluate batch: %w", errNoKey)
