@@ -49,6 +49,14 @@ func TestRoster(t *testing.T) {
 	assert.Equal(t, r, made)
 	assert.NotEqual(t, r.Digest(), before.Digest(), "Keyed leaves its receiver alone")
 
+	one, err := made.Keyed("z", "1")
+	require.NoError(t, err)
+	text := one.String()
+	other, err := made.Keyed("a", "1")
+	require.NoError(t, err)
+	assert.NotEqual(t, text, other.String())
+	assert.Equal(t, text, one.String(), "two rosters that begin as one")
+
 	// Space between tokens is free, inside another document too.
 	var indented bytes.Buffer
 	require.NoError(t, json.Indent(&indented, []byte(rosterText), "", "  "))
