@@ -31,6 +31,8 @@ type Scope func(member string) ([16]byte, error)
 // the same pseudonym each time within it, and unlinkable ones in any other. Make
 // it once and keep it: it keeps its key, whatever is done to k later.
 //
+// Where a chain has a Roster, take Roster.Scope, which asks it first.
+//
 // If the scope has no enabled key here, every call returns an error that matches
 // ErrScope and no pseudonym.
 func (k Keys) Scope(purpose, epoch string) Scope {

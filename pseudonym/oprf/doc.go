@@ -100,7 +100,8 @@
 //	(secret, public) = DeriveKeyPair(seed, AppendScope(purpose, epoch))
 //
 // so that a seed used for two scopes by mistake still makes two keys. Seeds are
-// independent: to destroy one erases one scope's link, and no other's. A new
+// independent: to destroy one erases one scope's link, and no other's; the roster keeps
+// the scope, so that it gets no other key. A new
 // epoch is a new key, and its members' pseudonyms are asked for anew; to move what
 // is stored under the old ones, a store asks under both keys in the same order of
 // ids, and rewrites its own records.

@@ -205,7 +205,8 @@ func ParseTable(c *Client, exported []byte) (*Table, error) {
 		}
 		p := [16]byte(rest)
 		id, after, ok := cutName(rest[16:])
-		if !ok || id <= before { // so not empty, not twice, and in order
+		canonical, err := pseudonym.Canonical(id)
+		if !ok || err != nil || canonical != id || id <= before { // in order, so none twice
 			return nil, errNotTable
 		}
 		pseudonyms[id] = p

@@ -19,7 +19,7 @@ import (
 // prints the same each time, its key and its noise are fixed: take oprf.Generate, and leave
 // Random out.
 func ExampleTable() {
-	stores := []string{"east", "north", "west"}
+	stores := []federated.NodeID{"east", "north", "west"}
 
 	// The key server:
 	key, err := oprf.Parse([]byte(`{"version":1,"purpose":"insights","epoch":"2026-W14",` +
@@ -28,7 +28,7 @@ func ExampleTable() {
 		log.Fatal(err)
 	}
 	server, err := oprf.NewServer(oprf.ServerConfig{
-		Keys: []oprf.Key{key}, Clients: stores, IDs: 10_000, Window: 24 * time.Hour,
+		Keys: []oprf.Key{key}, Clients: []string{"east", "north", "west"}, IDs: 10_000, Window: 24 * time.Hour,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -47,17 +47,17 @@ func ExampleTable() {
 
 	// Every store:
 	q, err := federated.DistinctMembers(federated.Question{
-		Stores: []federated.NodeID{"east", "north", "west"}, From: federated.Sales, Unit: federated.UnitMember,
+		Stores: stores, From: federated.Sales, Unit: federated.UnitMember,
 		Trust: federated.TrustedCoordinator, Epoch: "2026-W14",
 		Privacy: dp.Params{Epsilon: 1, Mechanism: dp.DiscreteLaplace}, Quorum: 3,
-	}, 1<<14)
+	}, 1<<12)
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
 	var nodes []*federated.Node
 	for i, store := range stores {
-		sales := salesTo(100*i, 200) // members 0–199, 100–299 and 200–399
+		sales := salesTo(25*i, 50) // members 0–49, 25–74 and 50–99
 		roster, err := pseudonym.ParseRoster([]byte(published))
 		if err != nil {
 			log.Fatal(err)
@@ -68,13 +68,13 @@ func ExampleTable() {
 		}
 		table := oprf.NewTable(client)
 		err = table.Fill(ctx, members(sales), func(_ context.Context, request []byte) ([]byte, error) {
-			return server.Evaluate(time.Now(), store, request) // over mutual TLS, by which the server knows the store
+			return server.Evaluate(time.Now(), string(store), request) // over mutual TLS, by which the server knows the store
 		})
 		if err != nil {
 			log.Fatal(err)
 		}
 		node, err := federated.NewNode(federated.NodeConfig{
-			ID: federated.NodeID(store), Epoch: "2026-W14", Allow: federated.AllowQueries(q),
+			ID: store, Epoch: "2026-W14", Allow: federated.AllowQueries(q),
 			Sales: sales, Pseudonym: table.Pseudonym,
 		})
 		if err != nil {
@@ -99,10 +99,10 @@ func ExampleTable() {
 		log.Fatal(err)
 	}
 	for cell := range release.Cells() {
-		fmt.Printf("%d %s (%d to %d), in truth 400\n", cell.Value, cell.Partition, cell.Low, cell.High)
+		fmt.Printf("%d %s (%d to %d), in truth 100\n", cell.Value, cell.Partition, cell.Low, cell.High)
 	}
 	// Output:
-	// 402 members (392 to 416), in truth 400
+	// 101 members (95 to 112), in truth 100
 }
 
 // members are the ids of records, for Fill, which skips those that are empty.

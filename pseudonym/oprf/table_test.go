@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +121,12 @@ func TestTableFillsInBatches(t *testing.T) {
 		ids[i] = fmt.Sprint("member ", i)
 	}
 	gone := errors.New("the line is gone")
+	if testing.Short() { // the first batch alone, and not evaluated
+		a := &asker{fail: map[int]error{1: gone}}
+		require.ErrorIs(t, NewTable(client).Fill(t.Context(), idsOf(ids...), a.ask), gone)
+		assert.Equal(t, []int{MaxBatch}, a.sizes)
+		return
+	}
 	a := &asker{server: serve(t, key), fail: map[int]error{2: gone}}
 	table := NewTable(client)
 	require.ErrorIs(t, table.Fill(t.Context(), idsOf(ids...), a.ask), gone)
@@ -252,6 +259,8 @@ func TestParseTableRefuses(t *testing.T) {
 		"out of order":   slices.Concat(head, entry("b"), entry("a")),
 		"an id twice":    slices.Concat(head, entry("a"), entry("a")),
 		"an empty id":    slices.Concat(head, entry("")),
+		"not canonical":  slices.Concat(head, entry("Ada")),
+		"a long id":      slices.Concat(head, entry(strings.Repeat("a", 257))),
 		"half an entry":  slices.Concat(head, entry("a")[:10]),
 		"half an id":     slices.Concat(head, entry("ada")[:20]),
 		"a long length":  slices.Concat(head, make([]byte, 16), []byte{0xff, 0xff, 'a'}),
