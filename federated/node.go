@@ -35,9 +35,11 @@ type NodeConfig struct {
 	Inventory Inventory
 	// Pseudonym turns a member's id into a pseudonym, the same for the same
 	// member within an epoch and scope, at every store; pseudonym.Keys.Scope
-	// returns one, for the same epoch.
+	// returns one, for the same epoch, and oprf.Table.Pseudonym is one, where
+	// stores must not hold the key.
 	// Required where records name members. An error means that the id is
-	// malformed; NewNode tries "0", which must not be.
+	// malformed, or not known here, and its record counts nowhere; NewNode tries
+	// "0", which must be neither.
 	Pseudonym func(member string) ([16]byte, error)
 	// Secret keys the choice of what bounding keeps. 32 random bytes that stay
 	// at this node, the same for a whole epoch. Zero means fresh ones from

@@ -43,7 +43,8 @@ import (
 // pseudonym key. Together with a store that holds the key it can test every member that the
 // store can name: her bin clear at another store, she was not there; set, she was, or another
 // member with her bin. So do not give the coordinator bitmaps where a store may collude
-// with it; with the key held by no store (oblivious evaluation) nobody can test.
+// with it; with the key held by no store (oblivious evaluation) the two can test the
+// store's own members, and others at the rate at which the key server answers the store.
 //
 // HyperLogLog, the other usual sketch, merges as exactly, and the fixed-point sum
 // Z = Σ 2^(f−M) over its registers M has sensitivity 2^f: one member raises at most one

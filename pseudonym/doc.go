@@ -19,8 +19,15 @@
 //	keys, err := keys.Destroy("demand", "2026-W14")         // write it over every copy
 //
 // Where stores must not hold the key, package oprf makes the pseudonyms of a scope
-// with the help of a key server. A purpose is keyed or oblivious, never both: see
-// [Keys.Pin].
+// with the help of a key server. A chain that has such scopes lists all of its scopes
+// in a [Roster], in which a purpose is keyed or oblivious, never both:
+//
+//	roster, err := pseudonym.Roster{}.Keyed("demand", "2026-W14") // head office
+//	roster, err = roster.Oblivious("insights", "2026-W14", public)
+//	text := roster.String()                                       // published
+//	roster, err := pseudonym.ParseRoster(text)                    // every store
+//	member := roster.Scope(keys, "demand", "2026-W14")            // refuses "insights"
+//	client, err := oprf.NewClient(oprf.ClientConfig{Roster: roster, …}) // refuses "demand"
 //
 // # The promise
 //
@@ -55,10 +62,32 @@
 //	the pairs of Migrate           | the link of these members' two epochs, without key
 //	a corrupt store, keyed scope   | all that its keys give, of every store's members:
 //	                               | so never send it others' pseudonyms
-//	a corrupt store, oblivious one | its own members, and the ids that it guesses online,
-//	                               | at the key server's rate: see package oprf
 //	a coordinator without a key    | the first two rows; with one corrupt store that
 //	                               | holds the key, all
+//
+// In an oblivious scope, whose key is at a key server (package oprf):
+//
+//	who is corrupt                 | can link, and learn
+//	-------------------------------+--------------------------------------------------
+//	the key server                 | which store asks when, and for how many ids it did
+//	                               | not have before; no id and no pseudonym. It cannot
+//	                               | mark a store or a member by another key: the
+//	                               | proof fails. It can refuse, and let others ask more
+//	a store                        | whose its own are; of others' what it guesses
+//	                               | and asks for, at the rate of its limit
+//	a store's table, stolen        | whose that store's are, for ever; of others nothing
+//	the coordinator, an analyst    | as one scope without a key
+//	coordinator and store          | the store's own members among all stores' records,
+//	                               | and each guess that the store asks for
+//	coordinator and key server     | all are named, by whoever has a list of ids: as
+//	                               | with a scope's key
+//	store and key server           | whose each pseudonym is that the store sees: give
+//	                               | stores none but their own
+//	who writes the roster          | no id and no pseudonym. With two rosters, under two
+//	                               | keys of one key server, one member is two people at
+//	                               | two stores: counted twice, and protected as two, at
+//	                               | twice the loss. So compare digests, and take only a
+//	                               | roster that Extends the pinned one
 //
 // A corrupt store can also make up members, or give one member two ids. So can a
 // member: one person under two ids is two pseudonyms in every scope, which nothing
@@ -128,14 +157,29 @@
 //	 "scopes": [
 //	  {"purpose": "demand", "epoch": "2026-W15", "status": "enabled",   "keyset": {…}},
 //	  {"purpose": "demand", "epoch": "2026-W14", "status": "disabled",  "keyset": {…}},
-//	  {"purpose": "demand", "epoch": "2026-W13", "status": "destroyed"},
-//	  {"purpose": "insights", "epoch": "2026-W15", "status": "oblivious", "publicKey": "…"}
+//	  {"purpose": "demand", "epoch": "2026-W13", "status": "destroyed"}
 //	 ]}
 //
 // keyset is a cleartext Tink keyset of one enabled AES-CMAC PRF key in Tink's JSON,
-// whatever the status; publicKey is base64 of 32 bytes. The same keys may be spelled
-// differently each time: compare pseudonyms, not exports. [Keys.Seal] is Tink's AEAD
-// encryption of that JSON with the associated data "larder pseudonym keys v1".
+// whatever the status. The same keys may be spelled differently each time: compare
+// pseudonyms, not exports. [Keys.Seal] is Tink's AEAD encryption of that JSON with the
+// associated data "larder pseudonym keys v1".
+//
+// A [Roster] is JSON with one spelling, here spread over lines:
+//
+//	{"version":1,
+//	 "scopes":[
+//	  {"purpose":"demand","epoch":"2026-W14","kind":"keyed"},
+//	  {"purpose":"insights","epoch":"2026-W14","kind":"oblivious","publicKey":"…"}
+//	 ]}
+//
+// The fields stand in this order and no others, and the scopes in the order of purpose
+// and then epoch, byte by byte, none twice. publicKey is padded base64 (RFC 4648 §4) of
+// 32 bytes that are not all zero, and is in an oblivious scope only; no two scopes have
+// the same, and all of a purpose are of one kind. Strings hold printable ASCII, of which
+// " and \ are written with a \ in front, and <, > and & as \u003c, \u003e and \u0026.
+// [ParseRoster] takes space between tokens, and no other text of the same meaning;
+// [Roster.Digest] is the SHA-256 of the text without any.
 //
 // # Canonical ids
 //

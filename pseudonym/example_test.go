@@ -40,6 +40,40 @@ func Example() {
 	// pseudonym.Keys(redacted)
 }
 
+// Head office publishes which scopes there are; a store follows it to the next epoch.
+func ExampleRoster() {
+	roster, err := pseudonym.Roster{}.Keyed("demand", "2026-W14")
+	if err != nil {
+		log.Fatal(err)
+	}
+	keyServers := [32]byte{0: 0x02} // what oprf.Key.PublicKey returned there
+	if roster, err = roster.Oblivious("insights", "2026-W14", keyServers); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(roster)
+
+	pinned, err := pseudonym.ParseRoster([]byte(roster.String())) // at the store
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys, err := pseudonym.Generate("insights", "2026-W14")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = pinned.Scope(keys, "insights", "2026-W14")("Ada")
+	fmt.Println(err)
+
+	next, err := roster.Keyed("demand", "2026-W15") // a week later
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(next.Extends(pinned), next.Digest() == pinned.Digest())
+	// Output:
+	// {"version":1,"scopes":[{"purpose":"demand","epoch":"2026-W14","kind":"keyed"},{"purpose":"insights","epoch":"2026-W14","kind":"oblivious","publicKey":"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}
+	// pseudonymize member: scope is not usable: the roster lists it as oblivious: its pseudonyms come from package oprf
+	// <nil> false
+}
+
 func ExampleKeys_Export() {
 	keys, err := pseudonym.Generate("demand", "2026-W14")
 	if err != nil {

@@ -13,12 +13,11 @@ import (
 // keySize is the only AES key size that Tink's PRF accepts, in bytes.
 const keySize = 32
 
-// Keys holds one key for each scope: a random AES key that makes pseudonyms here,
-// or the public key of a key server that helps to make them. The zero Keys holds
-// none. Get others from Generate, Parse or Open, or by the methods that change
-// one: they leave the receiver as it was and return the changed value, so a Keys
-// is safe for concurrent use, and to destroy a key is to let go of every value
-// that still has it. It never prints its keys. It cannot be compared.
+// Keys holds one key for each scope, a random AES key. The zero Keys holds none. Get
+// others from Generate, Parse or Open, or by the methods that change one: they leave
+// the receiver as it was and return the changed value, so a Keys is safe for
+// concurrent use, and to destroy a key is to let go of every value that still has it.
+// It never prints its keys. It cannot be compared.
 type Keys struct {
 	// A function and not a slice: reflection cannot look into a closure, while it
 	// follows pointers (as testify's diffs do) down to the key bytes without
@@ -26,12 +25,10 @@ type Keys struct {
 	entries func() []entry
 }
 
-// An entry is one scope's. handle is set if the status is Enabled or Disabled,
-// public if it is Oblivious.
+// An entry is one scope's. handle is set unless the status is Destroyed.
 type entry struct {
 	ScopeInfo
 	handle *keyset.Handle
-	public [32]byte
 }
 
 // A ScopeInfo is what may be known of a scope without its key.
@@ -50,7 +47,6 @@ const (
 	Enabled   Status = "enabled"   // makes pseudonyms
 	Disabled  Status = "disabled"  // makes none until it is enabled again
 	Destroyed Status = "destroyed" // is gone
-	Oblivious Status = "oblivious" // is at a key server, see package oprf
 )
 
 // Generate returns Keys with one new random key, for one purpose and epoch. Add
@@ -65,7 +61,7 @@ func (k Keys) Create(purpose, epoch string) (Keys, error) {
 	if err != nil {
 		return Keys{}, fmt.Errorf("create key: %w", err)
 	}
-	return k.add("create key", entry{ScopeInfo{purpose, epoch, Enabled}, handle, [32]byte{}})
+	return k.add("create key", entry{ScopeInfo{purpose, epoch, Enabled}, handle})
 }
 
 // Import adds the primary key of a Tink keyset for a scope that has never had
@@ -77,31 +73,7 @@ func (k Keys) Import(purpose, epoch string, handle *keyset.Handle) (Keys, error)
 	if err != nil {
 		return Keys{}, fmt.Errorf("import keyset: %w", err)
 	}
-	return k.add("import keyset", entry{ScopeInfo{purpose, epoch, Enabled}, single, [32]byte{}})
-}
-
-// Pin declares a scope oblivious: its key is at a key server, whose public key is
-// the one given, and no key of this scope is ever held here. A purpose is either
-// keyed or oblivious, in all its epochs: Pin refuses a purpose that has had a key
-// here, and Create and Import refuse one that is pinned. Take the public key from
-// the roster, and never from the server that is to be checked by it.
-func (k Keys) Pin(purpose, epoch string, publicKey [32]byte) (Keys, error) {
-	if publicKey == [32]byte{} { // the group's identity: every proof would hold
-		return Keys{}, fmt.Errorf("pin public key: %w: it is zero: take it from the roster", ErrScope)
-	}
-	return k.add("pin public key", entry{ScopeInfo{purpose, epoch, Oblivious}, nil, publicKey})
-}
-
-// PublicKey returns what Pin was given for this scope.
-func (k Keys) PublicKey(purpose, epoch string) ([32]byte, error) {
-	e, err := k.find(purpose, epoch)
-	if err == nil && e.Status != Oblivious {
-		err = fmt.Errorf("%w: it is not oblivious: its pseudonyms come from Scope", ErrScope)
-	}
-	if err != nil {
-		return [32]byte{}, fmt.Errorf("find public key: %w", err)
-	}
-	return e.public, nil
+	return k.add("import keyset", entry{ScopeInfo{purpose, epoch, Enabled}, single})
 }
 
 // Disable stops a scope's key until Enable: to see who still needs an epoch
@@ -166,12 +138,10 @@ func (k Keys) add(verb string, e entry) (Keys, error) {
 	}
 	for _, other := range k.list() {
 		switch {
-		case other.Purpose != e.Purpose:
-		case (other.Status == Oblivious) != (e.Status == Oblivious):
-			return refuse("its purpose is keyed in one epoch and oblivious in another: choose another purpose")
-		case other.Epoch == e.Epoch && other.Status == Destroyed:
+		case other.Purpose != e.Purpose || other.Epoch != e.Epoch:
+		case other.Status == Destroyed:
 			return refuse("its key was destroyed: choose another epoch")
-		case other.Epoch == e.Epoch:
+		default:
 			return refuse("it has a key: a scope gets one key only")
 		}
 		if sameKey(other.handle, e.handle) {
@@ -186,8 +156,6 @@ func (k Keys) change(verb string, to entry) (Keys, error) {
 	e, err := k.find(to.Purpose, to.Epoch)
 	switch {
 	case err != nil:
-	case e.Status == Oblivious:
-		err = fmt.Errorf("%w: its key is at the key server: do it there", ErrScope)
 	case e.Status == Destroyed && to.Status != Destroyed:
 		err = fmt.Errorf("%w: its key was destroyed", ErrScope)
 	}

@@ -241,8 +241,6 @@ func TestImportRefuses(t *testing.T) {
 func TestOneKeyForOneScope(t *testing.T) {
 	keys := keysOf(t, nistKey, "demand", "1")
 	same := readTink(t, keysetJSON(nistKey))
-	var public [32]byte
-	public[3] = 7
 	refused := func(what string, got Keys, err error) {
 		t.Helper()
 		assert.ErrorIs(t, err, ErrScope, what)
@@ -254,36 +252,11 @@ func TestOneKeyForOneScope(t *testing.T) {
 	refused("one key for two epochs", got, err)
 	got, err = keys.Import("insights", "1", same)
 	refused("one key for two purposes", got, err)
-	got, err = keys.Pin("demand", "2", public)
-	refused("a keyed purpose made oblivious", got, err)
-	got, err = keys.Pin("demand", "1", public)
-	refused("a keyed scope made oblivious", got, err)
-	got, err = keys.Pin("insights", "1", [32]byte{})
-	refused("the identity as a public key", got, err)
-
-	keys, err = keys.Pin("insights", "1", public)
-	require.NoError(t, err)
-	got, err = keys.Create("insights", "1")
-	refused("an oblivious scope made keyed", got, err)
-	got, err = keys.Create("insights", "2")
-	refused("an oblivious purpose made keyed", got, err)
-	got, err = keys.Pin("insights", "1", public)
-	refused("a scope pinned twice", got, err)
 	for _, change := range []func(Keys, string, string) (Keys, error){Keys.Disable, Keys.Enable, Keys.Destroy} {
-		got, err = change(keys, "insights", "1")
-		refused("the key server's key changed here", got, err)
 		got, err = change(keys, "nothing", "1")
 		refused("a scope that is not there", got, err)
 		got, err = change(keys, "", "1")
 		refused("a scope that cannot be", got, err)
-	}
-	back, err := keys.PublicKey("insights", "1")
-	require.NoError(t, err)
-	assert.Equal(t, public, back)
-	for _, scope := range [][2]string{{"demand", "1"}, {"insights", "2"}} {
-		back, err = keys.PublicKey(scope[0], scope[1])
-		assert.ErrorIs(t, err, ErrScope)
-		assert.Zero(t, back)
 	}
 }
 
@@ -393,15 +366,10 @@ func must(keys Keys, err error) func(testing.TB) Keys {
 }
 
 func TestScopesLists(t *testing.T) {
-	var public [32]byte
-	public[0] = 2
-	keys := generate(t, "demand", "1", "2")
-	keys, err := keys.Pin("insights", "1", public)
-	require.NoError(t, err)
-	keys, err = keys.Disable("demand", "2")
+	keys, err := generate(t, "demand", "1", "2").Disable("demand", "2")
 	require.NoError(t, err)
 	infos := keys.Scopes()
-	assert.Equal(t, []ScopeInfo{{"demand", "1", Enabled}, {"demand", "2", Disabled}, {"insights", "1", Oblivious}}, infos)
+	assert.Equal(t, []ScopeInfo{{"demand", "1", Enabled}, {"demand", "2", Disabled}}, infos)
 	infos[0].Status = Destroyed
 	assert.Equal(t, Enabled, keys.Scopes()[0].Status, "the list is the caller's own")
 	assert.Empty(t, Keys{}.Scopes())
@@ -416,35 +384,23 @@ func TestKeysLaws(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(r, "steps") {
 			at := [2]string{rapid.SampledFrom([]string{"p", "q"}).Draw(r, "purpose"), rapid.SampledFrom([]string{"1", "2"}).Draw(r, "epoch")}
 			now, known := status[at]
-			kind := func(oblivious bool) bool { // may the purpose be of this kind?
-				for k, s := range status {
-					if k[0] == at[0] && (s == Oblivious) != oblivious {
-						return false
-					}
-				}
-				return true
-			}
-			keyed := known && now != Oblivious
 			var want bool
 			var next Keys
 			var err error
 			var to Status
-			switch step := rapid.SampledFrom([]string{"create", "pin", "disable", "enable", "destroy", "export"}).Draw(r, "step"); step {
+			switch step := rapid.SampledFrom([]string{"create", "disable", "enable", "destroy", "export"}).Draw(r, "step"); step {
 			case "create":
 				next, err = keys.Create(at[0], at[1])
-				want, to = !known && kind(false), Enabled
-			case "pin":
-				next, err = keys.Pin(at[0], at[1], [32]byte{1})
-				want, to = !known && kind(true), Oblivious
+				want, to = !known, Enabled
 			case "disable":
 				next, err = keys.Disable(at[0], at[1])
-				want, to = keyed && now != Destroyed, Disabled
+				want, to = known && now != Destroyed, Disabled
 			case "enable":
 				next, err = keys.Enable(at[0], at[1])
-				want, to = keyed && now != Destroyed, Enabled
+				want, to = known && now != Destroyed, Enabled
 			case "destroy":
 				next, err = keys.Destroy(at[0], at[1])
-				want, to = keyed, Destroyed
+				want, to = known, Destroyed
 			case "export":
 				if len(status) > 0 {
 					keys = reparsed(t, keys)

@@ -14,9 +14,9 @@ const (
 )
 
 // ErrScope is matched by what says that a scope can make no pseudonym, or cannot
-// be changed as asked: it has no key here, its key is disabled, destroyed or at a
-// key server, or its purpose or epoch is not usable. It is a programmer's or an
-// operator's mistake, not a bad record.
+// be changed as asked: it has no key here, its key is disabled or destroyed, the
+// roster has something else of it, or its purpose or epoch is not usable. It is a
+// programmer's or an operator's mistake, not a bad record.
 var ErrScope = errors.New("scope is not usable")
 
 // A Scope makes the pseudonyms of one purpose and one epoch. It is a plain
@@ -31,13 +31,14 @@ type Scope func(member string) ([16]byte, error)
 // the same pseudonym each time within it, and unlinkable ones in any other. Make
 // it once and keep it: it keeps its key, whatever is done to k later.
 //
+// Where a chain has a Roster, take Roster.Scope, which asks it first.
+//
 // If the scope has no enabled key here, every call returns an error that matches
 // ErrScope and no pseudonym.
 func (k Keys) Scope(purpose, epoch string) Scope {
 	mac, prefix, err := k.enabled(purpose, epoch)
 	if err != nil {
-		err = fmt.Errorf("pseudonymize member: %w", err)
-		return func(string) ([16]byte, error) { return [16]byte{}, err }
+		return refused(err)
 	}
 	// The input escapes to the heap in Tink's interface call, so it is kept for
 	// the next one, with the prefix in place.
@@ -61,14 +62,18 @@ func (k Keys) Scope(purpose, epoch string) Scope {
 	}
 }
 
+// refused is the scope that makes no pseudonym, and says why.
+func refused(err error) Scope {
+	err = fmt.Errorf("pseudonymize member: %w", err)
+	return func(string) ([16]byte, error) { return [16]byte{}, err }
+}
+
 // enabled returns the PRF of a scope and what its input begins with.
 func (k Keys) enabled(purpose, epoch string) (mac func([]byte) ([]byte, error), prefix []byte, err error) {
 	e, err := k.find(purpose, epoch)
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case e.Status == Oblivious:
-		return nil, nil, fmt.Errorf("%w: it is oblivious: its pseudonyms come from package oprf", ErrScope)
 	case e.Status == Destroyed:
 		return nil, nil, fmt.Errorf("%w: its key was destroyed", ErrScope)
 	case e.Status != Enabled:

@@ -54,7 +54,7 @@ func ReadSecret(f fs.File) ([]byte, error) {
 	return secret, nil
 }
 
-// What Parse can say, but for what Create, Import and Pin say. The texts are fixed
+// What Parse can say, but for what Create and Import say. The texts are fixed
 // and wrap nothing: see errNotKeyset.
 var (
 	errNotExport = errors.New("parse keys: not what Export wrote: for a Tink keyset take Import, for sealed keys Open")
@@ -70,11 +70,10 @@ type document struct {
 }
 
 type documentScope struct {
-	Purpose   string          `json:"purpose"`
-	Epoch     string          `json:"epoch"`
-	Status    Status          `json:"status"`
-	Keyset    json.RawMessage `json:"keyset,omitempty"`
-	PublicKey []byte          `json:"publicKey,omitempty"`
+	Purpose string          `json:"purpose"`
+	Epoch   string          `json:"epoch"`
+	Status  Status          `json:"status"`
+	Keyset  json.RawMessage `json:"keyset,omitempty"`
 }
 
 // Export returns the keys in cleartext JSON, on one line, for Parse.
@@ -91,9 +90,6 @@ func (k Keys) Export() ([]byte, error) {
 	doc := document{Version: keysVersion}
 	for _, e := range k.list() {
 		s := documentScope{Purpose: e.Purpose, Epoch: e.Epoch, Status: e.Status}
-		if e.Status == Oblivious {
-			s.PublicKey = e.public[:]
-		}
 		if e.handle != nil {
 			var secret bytes.Buffer
 			if err := insecurecleartextkeyset.Write(e.handle, keyset.NewJSONWriter(&secret)); err != nil {
@@ -110,7 +106,7 @@ func (k Keys) Export() ([]byte, error) {
 	return secret, nil
 }
 
-// Parse reads what Export wrote. It refuses what Create, Import and Pin would
+// Parse reads what Export wrote. It refuses what Create and Import would
 // refuse, and never quotes its input.
 func Parse(exported []byte) (Keys, error) {
 	var doc document
@@ -145,15 +141,8 @@ func (s documentScope) entry() (entry, error) {
 	e := entry{ScopeInfo: ScopeInfo{s.Purpose, s.Epoch, s.Status}}
 	keyed := s.Status == Enabled || s.Status == Disabled
 	switch {
-	case !keyed && s.Status != Destroyed && s.Status != Oblivious,
-		keyed != (s.Keyset != nil),
-		(s.Status == Oblivious) != (len(s.PublicKey) == len(e.public)),
-		s.Status != Oblivious && s.PublicKey != nil:
+	case !keyed && s.Status != Destroyed, keyed != (s.Keyset != nil):
 		return entry{}, errEntry
-	case s.Status == Oblivious:
-		if e.public = [32]byte(s.PublicKey); e.public == [32]byte{} {
-			return entry{}, errEntry
-		}
 	case keyed:
 		handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(s.Keyset)))
 		if err != nil || handle.Len() != 1 {

@@ -53,16 +53,12 @@ func TestParseByHand(t *testing.T) {
 	k := string(keysetJSON(nistKey))
 	keys, err := Parse([]byte(`{"version":1,"scopes":[
 		{"purpose":"demand","epoch":"2026-W14","status":"enabled","keyset":` + k + `},
-		{"purpose":"demand","epoch":"2026-W13","status":"destroyed"},
-		{"purpose":"insights","epoch":"2026-W14","status":"oblivious","publicKey":"` + base64.StdEncoding.EncodeToString(nistKey) + `"}
+		{"purpose":"demand","epoch":"2026-W13","status":"destroyed"}
 	]} `))
 	require.NoError(t, err)
-	assert.Equal(t, []ScopeInfo{{"demand", "2026-W14", Enabled}, {"demand", "2026-W13", Destroyed}, {"insights", "2026-W14", Oblivious}}, keys.Scopes())
+	assert.Equal(t, []ScopeInfo{{"demand", "2026-W14", Enabled}, {"demand", "2026-W13", Destroyed}}, keys.Scopes())
 	p := pseudonymOf(t, keys, "demand", "2026-W14", "Ada")
 	assert.Equal(t, "611ccd271533e99a31aadeecbc5a3093", hex.EncodeToString(p[:]), "see TestPseudonymKnownAnswers")
-	public, err := keys.PublicKey("insights", "2026-W14")
-	require.NoError(t, err)
-	assert.Equal(t, nistKey, public[:])
 }
 
 func TestParseRefuses(t *testing.T) {
@@ -72,7 +68,6 @@ func TestParseRefuses(t *testing.T) {
 	two := strings.Replace(k, `"key":[`, `"key":[`+k[strings.Index(k, `[`)+1:strings.LastIndex(k, `]`)]+`,`, 1)
 	two = strings.Replace(two, `"keyId":42`, `"keyId":43`, 1)
 	public := `"publicKey":"` + base64.StdEncoding.EncodeToString(nistKey) + `"`
-	zero := `"publicKey":"` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `"`
 	doc := func(scopes ...string) string { return `{"version":1,"scopes":[` + strings.Join(scopes, ",") + `]}` }
 	scope := func(p, e, s, rest string) string {
 		return `{"purpose":"` + p + `","epoch":"` + e + `","status":"` + s + `"` + rest + `}`
@@ -99,14 +94,10 @@ func TestParseRefuses(t *testing.T) {
 		{"no status", doc(scope("demand", "1", "", `,"keyset":`+k)), errEntry},
 		{"enabled without a key", doc(scope("demand", "1", "enabled", "")), errEntry},
 		{"destroyed with its key", doc(scope("demand", "1", "destroyed", `,"keyset":`+k)), errEntry},
-		{"oblivious with a key", doc(scope("demand", "1", "oblivious", `,"keyset":`+k+","+public)), errEntry},
-		{"oblivious without a public key", doc(scope("demand", "1", "oblivious", "")), errEntry},
-		{"oblivious with the identity", doc(scope("demand", "1", "oblivious", ","+zero)), errEntry},
-		{"keyed with a public key", doc(scope("demand", "1", "enabled", `,"keyset":`+k+","+public)), errEntry},
+		{"a public key, which is in the roster", doc(scope("demand", "1", "destroyed", ","+public)), errNotExport},
 		{"a scope twice", doc(good, scope("demand", "1", "destroyed", "")), ErrScope},
 		{"a key twice", doc(good, scope("demand", "2", "enabled", `,"keyset":`+k)), ErrScope},
 		{"a disabled key twice", doc(good, scope("demand", "2", "disabled", `,"keyset":`+k)), ErrScope},
-		{"a purpose of both kinds", doc(good, scope("demand", "2", "oblivious", ","+public)), ErrScope},
 		{"no purpose", doc(scope("", "1", "enabled", `,"keyset":`+k)), ErrScope},
 		{"an epoch with a line end", doc(scope("demand", `1\n`, "enabled", `,"keyset":`+k)), ErrScope},
 		{"a keyset that is none", doc(scope("demand", "1", "enabled", `,"keyset":{}`)), errBadKeyset},
@@ -132,7 +123,6 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(good[:len(good)/2]))
 	f.Add([]byte(strings.Replace(good, "enabled", "disabled", 1)))
-	f.Add([]byte(`{"version":1,"scopes":[{"purpose":"p","epoch":"1","status":"oblivious","publicKey":"` + base64.StdEncoding.EncodeToString(nistKey) + `"}]}`))
 	f.Add([]byte(`{"version":1,"scopes":[null]}`))
 	f.Add([]byte(`"` + hex.EncodeToString(nistKey) + `"`))
 	f.Add(nistKey)

@@ -3,6 +3,7 @@ package oprf
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	circl "github.com/cloudflare/circl/oprf"
 
@@ -14,31 +15,48 @@ import (
 // out why.
 var ErrProof = errors.New("proof does not hold")
 
-// A Client makes the pseudonyms of one oblivious scope with the help of its key
-// server. Get one from NewClient. It is safe for concurrent use.
-type Client struct {
-	redacted
-	scope  []byte
-	public *circl.PublicKey
+// A ClientConfig says whose pseudonyms a store makes.
+type ClientConfig struct {
+	// Roster is the chain's, as the store has pinned it. Required.
+	Roster pseudonym.Roster
+	// Purpose and Epoch name a scope that Roster lists as oblivious. Required.
+	Purpose, Epoch string
+	// Random is where blinds come from, 64 bytes an id on average; nil means
+	// crypto/rand, which is what production uses, always. Whoever can tell what it
+	// yields can try ids on a request, as with a key.
+	Random io.Reader
 }
 
-// NewClient returns the client of a scope that keys declare oblivious: see
-// pseudonym.Keys.Pin. Of a scope that is not it returns an error that matches
-// pseudonym.ErrScope.
-func NewClient(keys pseudonym.Keys, purpose, epoch string) (*Client, error) {
-	pinned, err := keys.PublicKey(purpose, epoch)
+// A Client makes the pseudonyms of one oblivious scope with the help of its key
+// server. Get one from NewClient. It is safe for concurrent use if its Random is.
+type Client struct {
+	redacted
+	scope  []byte // its encoding
+	pinned [elementSize]byte
+	client circl.VerifiableClient
+	random func() io.Reader // a function, so that reflection cannot look into it
+}
+
+// NewClient returns the client of a scope. Of one that the roster does not list as
+// oblivious it returns an error that matches pseudonym.ErrScope.
+func NewClient(c ClientConfig) (*Client, error) {
+	pinned, err := c.Roster.PublicKey(c.Purpose, c.Epoch)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	scope, err := pseudonym.AppendScope(nil, purpose, epoch)
+	scope, err := pseudonym.AppendScope(nil, c.Purpose, c.Epoch)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
 	public := new(circl.PublicKey)
 	if err := public.UnmarshalBinary(suite, pinned[:]); err != nil {
-		return nil, fmt.Errorf("make client: %w: its public key is none: take it from the roster", pseudonym.ErrScope)
+		return nil, fmt.Errorf("make client: %w: its public key in the roster is none: list the one that Key.PublicKey returns", pseudonym.ErrScope)
 	}
-	return &Client{scope: scope, public: public}, nil
+	random := source(c.Random)
+	return &Client{
+		scope: scope, pinned: pinned, client: circl.NewVerifiableClient(suite, public),
+		random: func() io.Reader { return random },
+	}, nil
 }
 
 // A Batch is what a store keeps between Blind and Finalize: ids and blinds. It
@@ -54,42 +72,52 @@ type Batch struct {
 // every blind is fresh. The ids go through pseudonym.Canonical; if one is
 // malformed the error says which by its index and nothing is begun.
 func (c *Client) Blind(members []string) (*Batch, []byte, error) {
-	inputs, err := c.inputs(members)
+	batch, request, err := c.blind(members)
 	if err != nil {
 		return nil, nil, fmt.Errorf("blind batch: %w", err)
 	}
-	return c.begin(circl.NewVerifiableClient(suite, c.public).Blind(inputs))
+	return batch, request, nil
 }
 
-// inputs are what the function is evaluated at: the scope and the canonical id,
-// as the input of a keyed pseudonym.
-func (c *Client) inputs(members []string) ([][]byte, error) {
+func (c *Client) blind(members []string) (*Batch, []byte, error) {
+	if c.random == nil {
+		return nil, nil, errors.New("there is no client: make one with NewClient")
+	}
 	if len(members) < 1 || len(members) > MaxBatch {
-		return nil, fmt.Errorf("it has %d ids: pass 1 to %d", len(members), MaxBatch)
+		return nil, nil, fmt.Errorf("it has %d ids: pass 1 to %d", len(members), MaxBatch)
 	}
 	inputs := make([][]byte, len(members))
 	for i, m := range members {
 		id, err := pseudonym.Canonical(m)
 		if err != nil {
-			return nil, fmt.Errorf("id %d: %w", i, err)
+			return nil, nil, fmt.Errorf("id %d: %w", i, err)
 		}
 		inputs[i] = append(c.scope[:len(c.scope):len(c.scope)], id...)
 	}
-	return inputs, nil
+	return c.begin(inputs)
 }
 
-func (c *Client) begin(data *circl.FinalizeData, req *circl.EvaluationRequest, err error) (*Batch, []byte, error) {
+// begin blinds inputs of the function: the scope and the canonical id, as the input of
+// a keyed pseudonym.
+func (c *Client) begin(inputs [][]byte) (*Batch, []byte, error) {
+	blinds := make([]circl.Blind, len(inputs))
+	for i := range blinds {
+		var err error
+		if blinds[i], err = randomScalar(c.random()); err != nil {
+			return nil, nil, err
+		}
+	}
+	data, req, err := c.client.DeterministicBlind(inputs, blinds)
 	if err != nil { // a hash met the identity: 1 in 2²⁵²
-		return nil, nil, errors.New("blind batch: an id cannot be blinded")
+		return nil, nil, errors.New("an id cannot be blinded")
 	}
 	message, err := appendRequest(c.scope[:len(c.scope):len(c.scope)], req.Elements)
 	if err != nil {
-		return nil, nil, fmt.Errorf("blind batch: %w", err)
+		return nil, nil, err
 	}
-	client := circl.NewVerifiableClient(suite, c.public)
 	return &Batch{
-		finalize: func(e *circl.Evaluation) ([][]byte, error) { return client.Finalize(data, e) },
-		size:     len(req.Elements),
+		finalize: func(e *circl.Evaluation) ([][]byte, error) { return c.client.Finalize(data, e) },
+		size:     len(inputs),
 	}, message, nil
 }
 

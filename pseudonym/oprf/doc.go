@@ -14,19 +14,30 @@
 //	                     ◀────────── response
 //	pseudonyms = batch.Finalize(response)
 //
-// In code:
+// At the key server, and at head office:
 //
-//	key, err := oprf.Generate("insights", "2026-W14")          // at the key server, once
-//	public, err := key.PublicKey()                             // into the roster
-//	keys, err := keys.Pin("insights", "2026-W14", public)      // at every store, from the roster
-//	client, err := oprf.NewClient(keys, "insights", "2026-W14")
-//	batch, request, err := client.Blind(ids)                   // up to MaxBatch
-//	response, err := server.Evaluate(now, "store-7", request)  // at the key server
-//	pseudonyms, err := batch.Finalize(response)                // one [16]byte for each id
+//	key, err := oprf.Generate("insights", "2026-W14")               // once for a scope
+//	public, err := key.PublicKey()                                  // to head office
+//	roster, err = roster.Oblivious("insights", "2026-W14", public)  // published
+//	server, err := oprf.NewServer(oprf.ServerConfig{Keys: []oprf.Key{key}, …})
+//	response, err := server.Evaluate(now, "store-7", request)
 //
-// A store asks for each member once an epoch and keeps the answers for it. How
-// messages travel is the caller's: over mutual TLS, for the server has to know who
-// asks.
+// and at every store:
+//
+//	client, err := oprf.NewClient(oprf.ClientConfig{Roster: roster, Purpose: "insights", Epoch: "2026-W14"})
+//	table := oprf.NewTable(client)
+//	err := table.Fill(ctx, ids, ask)  // ask carries a request there and the response back
+//	p, err := table.Pseudonym("ada")  // federated.NodeConfig{Pseudonym: table.Pseudonym}
+//
+// or, for a batch that is not kept:
+//
+//	batch, request, err := client.Blind(ids)     // up to MaxBatch
+//	pseudonyms, err := batch.Finalize(response)  // one [16]byte for each id
+//
+// A store asks for each member once an epoch and keeps the answers for it, in a [Table],
+// in a file too ([Table.Export]). Who hands out home stores (federated.Homes) is a client
+// of its own with all members. How messages travel is the caller's: over mutual TLS, for
+// the server has to know who asks.
 //
 // # The promise
 //
@@ -47,8 +58,8 @@
 //     fails by one bit gives no pseudonym at all.
 //   - Pseudonyms of two scopes cannot be linked without both keys, as in package
 //     pseudonym; and a scope is keyed or oblivious, never both: NewClient takes
-//     only a scope that pseudonym.Keys declares oblivious, and it refuses to do so
-//     for a purpose that has had a key of its own.
+//     only a scope that the chain's pseudonym.Roster lists as oblivious, and that
+//     roster's Scope only one that it lists as keyed.
 //
 // # What it does not protect against
 //
@@ -56,9 +67,10 @@
 //
 //	who                            | can learn
 //	-------------------------------+--------------------------------------------------
-//	the key server                 | which store asks when, for how many ids; with
-//	                               | pseudonyms from elsewhere: whose each one is, for
-//	                               | it can try every id (so it gets none)
+//	the key server                 | which store asks when, for how many ids that it
+//	                               | had not met before; with pseudonyms from elsewhere:
+//	                               | whose each one is, for it can try every id (so it
+//	                               | gets none)
 //	the coordinator, an analyst    | which pseudonyms of a scope are equal; whose they
 //	                               | are only by what is stored beside them
 //	a corrupt store                | whose its own are; of others, what it guesses and
@@ -69,8 +81,12 @@
 //	a corrupt store and the server | all, as with a key of its own
 //	whoever has the seed later     | all of the scope: destroy it with the last data
 //
+// Package pseudonym has the same table for several who are corrupt together.
+//
 // The pseudonyms that a store has already are not taken back by destroying the
-// key: it keeps the table of its own members until it deletes it. A store can
+// key: it keeps the table of its own members until it deletes it. A key server can
+// answer one store and not another, which is as if the other had no members; the node
+// of a table whose Fill failed does not start. A store can
 // still make up members or give one two ids; two ids of one person are two
 // pseudonyms. The time that an evaluation takes does not depend on the ids.
 // Server counts in memory, so a restart forgets what clients have asked for.
@@ -84,7 +100,8 @@
 //	(secret, public) = DeriveKeyPair(seed, AppendScope(purpose, epoch))
 //
 // so that a seed used for two scopes by mistake still makes two keys. Seeds are
-// independent: to destroy one erases one scope's link, and no other's. A new
+// independent: to destroy one erases one scope's link, and no other's; the roster keeps
+// the scope, so that it gets no other key. A new
 // epoch is a new key, and its members' pseudonyms are asked for anew; to move what
 // is stored under the old ones, a store asks under both keys in the same order of
 // ids, and rewrites its own records.
@@ -93,8 +110,22 @@
 //
 //	{"version":1,"purpose":"insights","epoch":"2026-W14","seed":"<base64 of 32 bytes>"}
 //
-// Key, Server, Client and Batch print as a fixed text, through every verb of fmt, in
+// Key, Server, Client, Batch and Table print as a fixed text, through every verb of fmt, in
 // slog, JSON, text and inside other structs; gob refuses them.
+//
+// # Randomness
+//
+// Blinds and proofs are made from crypto/rand, or from the reader that [ClientConfig] and
+// [ServerConfig] are given: an exchange with the same ids, key and readers is the same
+// byte for byte. A blind is RandomScalar by rejection sampling (RFC 9497 §4.7.1), so
+// that a request says nothing of its ids whatever the server can compute. The random
+// scalar of a proof is a hash of 32 random bytes, the key and the batch:
+//
+//	r = HashToScalar(random ‖ private key ‖ blinded elements), DST "larder oprf proof nonce v1"
+//
+// Two proofs with one r give the key away; here they are of the same batch even where
+// the reader repeats itself, and then are the same proof. A seed is always from crypto/rand;
+// write one down for Parse to have the same key again.
 //
 // # The messages
 //
@@ -123,4 +154,17 @@
 // The input of the function at a member is the scope's encoding and the canonical
 // id, which is the input of a keyed pseudonym too. The pseudonym is the first 16 of
 // the 64 bytes of output.
+//
+// # The table
+//
+// [Table.Export] writes, for who has the ids already:
+//
+//	offset   length   content
+//	0        5+p+e    the scope, as a request begins: version, purpose and epoch
+//	5+p+e    32       public key
+//	37+p+e   …        of each member, in the order of the ids' bytes, none twice:
+//	                  16 bytes pseudonym,
+//	                  2 bytes k = length of the id, 1 to 256,
+//	                  k bytes canonical id
+//	end−32   32       SHA-256 of all that is before
 package oprf

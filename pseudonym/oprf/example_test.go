@@ -16,7 +16,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	public, err := key.PublicKey() // into the roster
+	public, err := key.PublicKey()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -27,12 +27,14 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	// The store, from the roster:
-	keys, err := pseudonym.Keys{}.Pin("insights", "2026-W14", public)
+	// Head office, which publishes it:
+	roster, err := pseudonym.Roster{}.Oblivious("insights", "2026-W14", public)
 	if err != nil {
 		log.Fatal(err)
 	}
-	client, err := oprf.NewClient(keys, "insights", "2026-W14")
+
+	// The store:
+	client, err := oprf.NewClient(oprf.ClientConfig{Roster: roster, Purpose: "insights", Epoch: "2026-W14"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -60,12 +62,9 @@ func Example() {
 	// oprf(redacted) oprf(redacted)
 }
 
-// A federated.NodeConfig wants a function: give it the store's table.
 func ExampleBatch_Finalize() {
-	key, server, client := setup(100)
-	table := map[string][16]byte{} // by canonical id, for one epoch
-	members := []string{"Ada", "Bea"}
-	batch, request, err := client.Blind(members)
+	server, client := setup(100)
+	batch, request, err := client.Blind([]string{"Ada", "Bea"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -73,39 +72,14 @@ func ExampleBatch_Finalize() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pseudonyms, err := batch.Finalize(response)
-	if err != nil {
-		log.Fatal(err)
-	}
-	for i, member := range members {
-		id, _ := pseudonym.Canonical(member) // Blind has refused what is malformed
-		table[id] = pseudonyms[i]
-	}
-	lookup := func(member string) ([16]byte, error) {
-		id, err := pseudonym.Canonical(member)
-		if err != nil {
-			return [16]byte{}, err
-		}
-		p, ok := table[id]
-		if !ok {
-			return [16]byte{}, errors.New("find pseudonym: not asked for yet")
-		}
-		return p, nil
-	}
-	p, err := lookup(" ADA ")
-	fmt.Println(p == pseudonyms[0], err)
-
 	response[100] ^= 1 // a key server, or a wire, that is not honest
-	_, err = batch.Finalize(response)
-	fmt.Println(errors.Is(err, oprf.ErrProof) || errors.Is(err, oprf.ErrMessage))
-	_ = key
-	// Output:
-	// true <nil>
-	// true
+	pseudonyms, err := batch.Finalize(response)
+	fmt.Println(errors.Is(err, oprf.ErrProof) || errors.Is(err, oprf.ErrMessage), len(pseudonyms))
+	// Output: true 0
 }
 
 func ExampleLimitError() {
-	_, server, client := setup(2)
+	server, client := setup(2)
 	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 	_, request, err := client.Blind([]string{"ada", "bea"})
 	if err != nil {
@@ -144,7 +118,7 @@ func ExampleKey_Export() {
 	// Output: true
 }
 
-func setup(ids int) (oprf.Key, *oprf.Server, *oprf.Client) {
+func setup(ids int) (*oprf.Server, *oprf.Client) {
 	key, err := oprf.Generate("insights", "2026-W14")
 	if err != nil {
 		log.Fatal(err)
@@ -153,11 +127,11 @@ func setup(ids int) (oprf.Key, *oprf.Server, *oprf.Client) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	keys, err := pseudonym.Keys{}.Pin("insights", "2026-W14", public)
+	roster, err := pseudonym.Roster{}.Oblivious("insights", "2026-W14", public)
 	if err != nil {
 		log.Fatal(err)
 	}
-	client, err := oprf.NewClient(keys, "insights", "2026-W14")
+	client, err := oprf.NewClient(oprf.ClientConfig{Roster: roster, Purpose: "insights", Epoch: "2026-W14"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -167,5 +141,5 @@ func setup(ids int) (oprf.Key, *oprf.Server, *oprf.Client) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return key, server, client
+	return server, client
 }

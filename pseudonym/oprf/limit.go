@@ -101,12 +101,12 @@ func (l *limit) room(now time.Time, ids int) error {
 	if ids > l.ids {
 		return refused
 	}
-	used := ids
+	used, room := 0, l.ids-ids
 	for _, u := range l.uses {
 		used += u.ids
 	}
 	for _, u := range l.uses { // who has to leave?
-		if used <= l.ids {
+		if used <= room {
 			break
 		}
 		used -= u.ids

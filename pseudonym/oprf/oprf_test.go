@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -30,14 +32,16 @@ func fixedKey(t testing.TB, purpose, epoch string) Key {
 	return key
 }
 
-func pinned(t testing.TB, key Key) pseudonym.Keys {
+func rosterOf(t testing.TB, keys ...Key) (roster pseudonym.Roster) {
 	t.Helper()
-	public, err := key.PublicKey()
-	require.NoError(t, err)
-	s := key.secret()
-	keys, err := pseudonym.Keys{}.Pin(s.purpose, s.epoch, public)
-	require.NoError(t, err)
-	return keys
+	for _, key := range keys {
+		public, err := key.PublicKey()
+		require.NoError(t, err)
+		s := key.secret()
+		roster, err = roster.Oblivious(s.purpose, s.epoch, public)
+		require.NoError(t, err)
+	}
+	return roster
 }
 
 func serve(t testing.TB, keys ...Key) *Server {
@@ -50,7 +54,7 @@ func serve(t testing.TB, keys ...Key) *Server {
 func clientOf(t testing.TB, key Key) *Client {
 	t.Helper()
 	s := key.secret()
-	client, err := NewClient(pinned(t, key), s.purpose, s.epoch)
+	client, err := NewClient(ClientConfig{Roster: rosterOf(t, key), Purpose: s.purpose, Epoch: s.epoch})
 	require.NoError(t, err)
 	return client
 }
@@ -70,7 +74,11 @@ func evaluated(t testing.TB, server *Server, client *Client, members ...string) 
 func TestBlindAgainstOpen(t *testing.T) {
 	key := fixedKey(t, "insights", "2026-W14")
 	server, client := serve(t, key), clientOf(t, key)
-	open := circl.NewVerifiableServer(suite, key.secret().private)
+	scope, err := pseudonym.AppendScope(nil, "insights", "2026-W14")
+	require.NoError(t, err)
+	private, err := circl.DeriveKey(suite, circl.VerifiableMode, rfcSeed[:], scope)
+	require.NoError(t, err)
+	open := circl.NewVerifiableServer(suite, private)
 	rapid.Check(t, func(r *rapid.T) {
 		ids := rapid.SliceOfN(rapid.StringMatching(`[a-zA-Z0-9@é -]{0,8}[a-z]`), 1, 4).Draw(r, "ids")
 		for i, p := range evaluated(t, server, client, ids...) {
@@ -131,29 +139,34 @@ func TestScopesDoNotLink(t *testing.T) {
 
 func TestKeyedOrOblivious(t *testing.T) {
 	key := fixedKey(t, "insights", "1")
-	keys := pinned(t, key)
-	_, err := keys.Scope("insights", "1")("ada")
-	assert.ErrorIs(t, err, pseudonym.ErrScope, "an oblivious scope has no function")
-	_, err = keys.Create("insights", "2")
-	assert.ErrorIs(t, err, pseudonym.ErrScope, "nor a key in another epoch")
-
-	keyed, err := pseudonym.Generate("insights", "1")
+	client := func(roster pseudonym.Roster, purpose, epoch string) error {
+		c, err := NewClient(ClientConfig{Roster: roster, Purpose: purpose, Epoch: epoch})
+		assert.Equal(t, err == nil, c != nil)
+		return err
+	}
+	roster, err := rosterOf(t, key).Keyed("demand", "1")
 	require.NoError(t, err)
-	_, err = NewClient(keyed, "insights", "1")
-	assert.ErrorIs(t, err, pseudonym.ErrScope, "a keyed scope has no client")
-	public, err := key.PublicKey()
-	require.NoError(t, err)
-	_, err = keyed.Pin("insights", "2", public)
-	assert.ErrorIs(t, err, pseudonym.ErrScope)
+	require.NoError(t, client(roster, "insights", "1"))
+	assert.ErrorIs(t, client(roster, "demand", "1"), pseudonym.ErrScope, "a keyed scope has no client")
+	assert.ErrorIs(t, client(roster, "insights", "2"), pseudonym.ErrScope, "an epoch that is not in the roster")
+	assert.ErrorIs(t, client(pseudonym.Roster{}, "insights", "1"), pseudonym.ErrScope)
 
-	_, err = NewClient(keys, "insights", "2")
-	assert.ErrorIs(t, err, pseudonym.ErrScope, "an epoch that is not in the roster")
-	var junk [32]byte
-	junk[0] = 1 // odd, so negative: no encoding of RFC 9496 §4.3.1
-	keys, err = keys.Pin("insights", "3", junk)
-	require.NoError(t, err, "pseudonym knows no groups")
-	_, err = NewClient(keys, "insights", "3")
-	assert.ErrorIs(t, err, pseudonym.ErrScope)
+	keys, err := pseudonym.Generate("insights", "1")
+	require.NoError(t, err)
+	p, err := roster.Scope(keys, "insights", "1")("ada")
+	assert.ErrorIs(t, err, pseudonym.ErrScope, "an oblivious scope has no key, though the store has one")
+	assert.Zero(t, p)
+
+	for reason, junk := range map[string][]byte{ // RFC 9496 §4.3.1
+		"odd, so negative":             slices.Concat([]byte{1}, make([]byte, 31)),
+		"p itself, which is another 0": unhex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+		"not reduced":                  slices.Concat([]byte{0}, slices.Repeat([]byte{0xff}, 31)),
+		"no point: x² is not a square": unhex("26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"),
+	} {
+		roster, err := roster.Oblivious("insights", "3", [32]byte(junk))
+		require.NoError(t, err, "pseudonym knows no groups")
+		assert.ErrorIs(t, client(roster, "insights", "3"), pseudonym.ErrScope, reason)
+	}
 }
 
 // Any change of any byte of a response gives no pseudonym at all, of any id.
@@ -184,6 +197,18 @@ func TestProofFailsClosed(t *testing.T) {
 	copy(element(same, 1), element(response, 0))
 	refused("one answer twice", same, ErrProof)
 
+	identity := slices.Clone(response)
+	copy(element(identity, 1), make([]byte, 32))
+	refused("the identity", identity, ErrMessage)
+	// Both scalars have one encoding only: s and s + the order are two of one number.
+	for i := range 2 {
+		unreduced := slices.Clone(response)
+		scalar := unreduced[len(unreduced)-proofSize:][32*i : 32*i+32]
+		big := new(big.Int).Add(order, fromLittleEndian(scalar))
+		copy(scalar, littleEndian(big))
+		refused("a scalar that is not reduced", unreduced, ErrMessage)
+	}
+
 	_, again, err := client.Blind([]string{"ada", "bea", "cyd"})
 	require.NoError(t, err)
 	replay, err := server.Evaluate(noon, "store-7", again)
@@ -209,6 +234,36 @@ func TestProofFailsClosed(t *testing.T) {
 	got, err := batch.Finalize(response)
 	require.NoError(t, err, "the true response still holds")
 	assert.Len(t, got, 3)
+}
+
+// Names that read the same when they are written one after the other are two scopes.
+func TestScopesAreNotConfused(t *testing.T) {
+	one, other := fixedKey(t, "a", "bc"), fixedKey(t, "ab", "c")
+	a, err := one.PublicKey()
+	require.NoError(t, err)
+	b, err := other.PublicKey()
+	require.NoError(t, err)
+	assert.NotEqual(t, a, b, "of one seed")
+	_, request, err := clientOf(t, other).Blind([]string{"d"})
+	require.NoError(t, err)
+	_, err = serve(t, one).Evaluate(noon, "store-7", request)
+	assert.ErrorIs(t, err, pseudonym.ErrScope)
+	both := serve(t, one, other)
+	assert.NotEqual(t, evaluated(t, both, clientOf(t, one), "d"), evaluated(t, both, clientOf(t, other), "d"))
+
+	// Even under one key, the input of the function says which scope it is of.
+	public, err := pseudonym.Roster{}.Oblivious("ab", "c", a)
+	require.NoError(t, err)
+	client, err := NewClient(ClientConfig{Roster: public, Purpose: "ab", Epoch: "c"})
+	require.NoError(t, err)
+	batch, request, err := client.Blind([]string{"d"})
+	require.NoError(t, err)
+	relabelled := append([]byte{1, 0, 1, 'a', 0, 2, 'b', 'c'}, request[8:]...)
+	response, err := serve(t, one).Evaluate(noon, "store-7", relabelled)
+	require.NoError(t, err)
+	p, err := batch.Finalize(response)
+	require.NoError(t, err)
+	assert.NotEqual(t, evaluated(t, serve(t, one), clientOf(t, one), "d"), p)
 }
 
 func TestBlindRefuses(t *testing.T) {
@@ -404,6 +459,20 @@ func TestLimitLetsSteadyUsePass(t *testing.T) {
 		require.NoError(t, l.take(noon.Add(time.Duration(5*i)), 1), i)
 	}
 	assert.LessOrEqual(t, len(l.uses), grain+1)
+}
+
+// The largest limit there can be does not overflow into none.
+func TestLargestLimit(t *testing.T) {
+	l := &limit{ids: math.MaxInt, window: math.MaxInt64}
+	require.NoError(t, l.take(noon, math.MaxInt-1))
+	require.NoError(t, l.take(noon.Add(time.Hour), 1))
+	for _, now := range []time.Time{noon.Add(time.Hour), noon, {}, noon.AddDate(200, 0, 0)} {
+		var limited *LimitError
+		require.ErrorAs(t, l.take(now, 1), &limited)
+		assert.Positive(t, limited.RetryAfter)
+		require.ErrorAs(t, l.take(now, MaxBatch), &limited)
+	}
+	require.NoError(t, l.take(noon.AddDate(293, 0, 0), math.MaxInt), "292 years later")
 }
 
 func TestLimitHoldsUnderConcurrency(t *testing.T) {

@@ -30,6 +30,7 @@ type holder struct {
 	server *Server
 	client *Client
 	batch  *Batch
+	table  *Table
 	any    any
 }
 
@@ -42,12 +43,16 @@ func TestSecretsNeverPrint(t *testing.T) {
 	server, client := serve(t, key), clientOf(t, key)
 	batch, _, err := client.Blind([]string{"zyxwvutsrqponm"})
 	require.NoError(t, err)
-	hidden := [][]byte{seed[:], private, []byte("zyxwvutsrqponm")}
+	table := NewTable(client)
+	require.NoError(t, table.Fill(t.Context(), idsOf("zyxwvutsrqponm"), (&asker{server: server}).ask))
+	p, err := table.Pseudonym("zyxwvutsrqponm")
+	require.NoError(t, err)
+	hidden := [][]byte{p[:], seed[:], private, []byte("zyxwvutsrqponm")}
 
-	inner := holder{key, server, client, batch, key}
+	inner := holder{key, server, client, batch, table, key}
 	var forms []string
 	for _, v := range []any{
-		key, &key, server, *server, client, batch, inner, &inner,
+		key, &key, server, *server, client, batch, table, *table, inner, &inner,
 		[]any{key, batch},
 		map[string]any{"k": inner},
 		ServerConfig{Keys: []Key{key}, Clients: []string{"a"}, IDs: 1, Window: time.Second},
@@ -91,7 +96,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 
 func TestRedactedForms(t *testing.T) {
 	key := fixedKey(t, "insights", "1")
-	for _, v := range []any{key, &key, Key{}, serve(t, key), clientOf(t, key), new(Batch)} {
+	for _, v := range []any{key, &key, Key{}, serve(t, key), clientOf(t, key), new(Batch), NewTable(clientOf(t, key)), new(Table)} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			assert.Equal(t, hidden, fmt.Sprintf(verb, v))
 		}
