@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,4 +338,26 @@ func TestJSONRoundTrip(t *testing.T) {
 	require.Equal(t, collectCells(rel.Cells()), collectCells(rel2.Cells()))
 	require.Error(t, rel2.UnmarshalJSON(append(rel.raw, " {}"...)))
 	require.Error(t, rel2.UnmarshalJSON(append([]byte(" "), rel.raw...)))
+}
+
+// What is no node id, such as one with a comma, may stand in a record that did not come from
+// package source. It must not make two lists one, or hide that two rows of a member disagree.
+func TestNamesThatAreNoNodeIDsStayApart(t *testing.T) {
+	stores := []NodeID{"a", "b", "c"}
+	question := exactly(question(stores[:1], []string{"milk", "rice"}))
+	question.Unit, question.Bounds = UnitList, dp.Bounds{L0: 1, LInf: 1, L1: 1, MaxNodes: 1}
+	q := must(NetDemand(question))(t)
+	first, second := list("l", stores, Line{"milk", 1, 0}), list("l", []NodeID{"a", "b,c"}, Line{"rice", 1, 0})
+	a := must(must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: slice([]Record{first, second}), Allow: AllowQueries(q)}))(t).Audit(context.Background(), q))(t)
+	require.Equal(t, []int64{1, 1}, a.Values, "two lists")
+
+	question.From, question.Unit, question.Stores = Memberships, UnitMember, stores[2:]
+	question.Partitions, question.Bounds.MaxNodes = []string{"s"}, 3
+	q = must(MemberCount(question))(t)
+	rows := []Record{{Member: "m", Segment: "s", Stores: stores}, {Member: "m", Segment: "s", Stores: []NodeID{"a,b", "c"}}}
+	for range 2 {
+		n := must(NewNode(NodeConfig{Epoch: "e", ID: "c", Memberships: slice(rows), Pseudonym: testPseudonym, Allow: AllowQueries(q)}))(t)
+		require.Equal(t, []int64{0}, must(n.Audit(context.Background(), q))(t).Values, "rows that disagree")
+		slices.Reverse(rows)
+	}
 }
