@@ -74,7 +74,8 @@
 //   - One person under two member ids: she is two units, and what is (ε, δ) for one is
 //     (2ε, (1+exp(ε))·δ) for her. In DistinctMembers she is two members.
 //   - A coordinator together with a store that holds the pseudonym key, in DistinctMembers: they
-//     can look up the bin of any member that the store can name, at every other store.
+//     can look up the bin of any member that the store can name, at every other store; with a key
+//     server in place of the key, of its own members and of those that it asks for there.
 //     Under Local they learn of each bit what its ε allows.
 //   - A ledger that forgets, under Local: a node's own ledger is what bounds a member's loss
 //     there, with one MaxNodes in an epoch (NodeConfig.MaxNodes) at most by its budget.

@@ -322,6 +322,12 @@ func TestOverlap(t *testing.T) {
 			x.label.Bins = 64
 			return u.Overlap(&x, b)
 		},
+		"as many stores, but others": func() (Cell, error) {
+			x, y := *a, *u
+			x.label.Coverage = Coverage{2, 1, []Absence{{Node: "s2", Reason: "no answer"}}}
+			y.label.Coverage = Coverage{3, 2, []Absence{{Node: "s0", Reason: "no answer"}}}
+			return y.Overlap(&x, b)
+		},
 	} {
 		_, err := f()
 		require.Error(t, err, reason)
