@@ -72,6 +72,8 @@ func TestCompleteJourney(t *testing.T) {
 	code, out, errs := start("-data", dir, "-evaluate")
 	require.Zero(t, code, errs)
 	assert.Empty(t, errs)
+	assert.Contains(t, out, "The stores are those that the records name, which is not private.")
+	assert.Contains(t, out, "another run over the same data spends again")
 	sketch, sigma, truth, sum := unionRow(t, out, "293")
 	assert.Equal(t, [2]float64{2373, 6342}, [2]float64{truth, sum})
 	assert.Less(t, sigma, 8.0)

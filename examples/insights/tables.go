@@ -22,6 +22,9 @@ func insights(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	p := &printer{terminal.NewPrinter(stdout)}
 	p.Line("%d stores; the privacy unit is %s", len(c.stores), unitWords[c.world.Unit])
+	if c.world.RosterFromRecords {
+		p.Line("The stores are those that the records name, which is not private. A deployment fixes its roster before the data.")
+	}
 	if o.evaluate {
 		p.Line("DO NOT SHARE: with -evaluate the truth, without noise, stands beside the answers.")
 	}
@@ -82,7 +85,7 @@ func (p *printer) perStore(dense, selected *federated.Release, noised map[federa
 	p.table(t)
 	of, l := len(slices.Collect(dense.Cells())), selected.Label()
 	p.Line("%d of %d cells are released: those of at least %d members after noise. A cell of one member is", len(cells), of, l.Selection.Threshold)
-	p.Line("with probability %.2g, an empty one never. As the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
+	p.Line("with probability at most %.2g, an empty one never. Where the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
 	p.Line("asked for without selection, too: each is then a number ± %d, which of a small one says nothing.", dense.Label().Noise.Half)
 	small, told, least, most := 0, 0, int64(math.MaxInt64), int64(math.MinInt64)
 	for store, members := range truth {
@@ -305,6 +308,9 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 		}
 	}
 	p.table(t)
+	if !c.world.Generated {
+		p.Line("The budget is this run's own, in memory: another run over the same data spends again, and the two add up.")
+	}
 	p.Line("One person under two ids is two privacy units: what is ε here is 2ε for her.")
 	return nil
 }
