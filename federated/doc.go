@@ -77,6 +77,8 @@
 //     can look up the bin of any member that the store can name, at every other store; with a key
 //     server in place of the key, of its own members and of those that it asks for there.
 //     Under Local they learn of each bit what its ε allows.
+//   - A node's own ledger, under TrustedCoordinator: it holds the reports that were sent, which are
+//     exact. The coordinator's holds noised releases alone.
 //   - A ledger that forgets, under Local: a node's own ledger is what bounds a member's loss
 //     there, with one MaxNodes in an epoch (NodeConfig.MaxNodes) at most by its budget.
 //   - What the stores' own operators see: Audit, and the exceptions of package source.

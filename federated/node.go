@@ -50,6 +50,8 @@ type NodeConfig struct {
 	// the coordinator that asked first, and then sends what it sent: one that was
 	// restarted may have forgotten that it released an answer, and would noise
 	// it a second time.
+	// What it sent is in it: under TrustedCoordinator exact sums, without noise. So it is
+	// no release history to hand to an auditor: keep it like the records.
 	Ledger dp.Ledger
 	// MaxNodes is the number of homes that count, the same at all nodes of an epoch (that of
 	// Homes). Under Local a member's loss is what all her homes have charged together: with one
