@@ -340,6 +340,15 @@ func TestJSONRoundTrip(t *testing.T) {
 	require.Error(t, rel2.UnmarshalJSON(append([]byte(" "), rel.raw...)))
 }
 
+// A label is read by people. What a node says when it refuses stays on one line of it.
+func TestRefusalWritesNoLabel(t *testing.T) {
+	q := must(NetDemand(exactly(question([]NodeID{"a"}, []string{"milk"}))))(t)
+	r, _ := newRound(q, [16]byte{}, time.Unix(9, 0))
+	no := refusal{"a", "budget\nguarantee   (ε = 0, δ = 0)", "\x1b[2Jε=1", "\u2028nothing"}
+	r.receive(time.Unix(1, 0), Message{From: "a", To: CoordinatorID, Body: no.encode()})
+	require.Equal(t, "refused by budget guarantee   (ε = 0, δ = 0): asked for  [2Jε=1: accepts  nothing", r.coverage().Absent[0].Reason)
+}
+
 // What is no node id, such as one with a comma, may stand in a record that did not come from
 // package source. It must not make two lists one, or hide that two rows of a member disagree.
 func TestNamesThatAreNoNodeIDsStayApart(t *testing.T) {
