@@ -244,15 +244,22 @@ func TestRecordsCannotReachFurtherThanTheirUnit(t *testing.T) {
 	}
 }
 
-// A physical count is told beside lists, and not beside sales.
+// A physical count is told where what is protected has no sales in it, and nowhere else: a member's
+// would be the difference of two counts, whichever of her records is asked about.
 func TestCountedInventory(t *testing.T) {
-	for from, told := range map[Kind]int{Lists: 1, Sales: 0} {
+	for unit, told := range map[Unit]int{UnitList: 1, UnitSale: 0, UnitMember: 0, UnitMemberAtNode: 0} {
 		question := exactly(question([]NodeID{"a"}, []string{"milk"}))
-		question.From, question.Unit = from, map[Kind]Unit{Lists: UnitList, Sales: UnitSale}[from]
+		question.Unit, question.Bounds.MaxNodes = unit, 1
+		if unit == UnitSale {
+			question.From = Sales
+		}
 		q := must(NetDemand(question))(t)
-		n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Inventory: Counted(stock(Stock{"milk", 93})), Allow: AllowQueries(q)}))(t)
+		n := must(NewNode(NodeConfig{
+			Epoch: "e", ID: "a", Inventory: Counted(stock(Stock{"milk", 93})), Allow: AllowQueries(q),
+			Memberships: slice(nil), Pseudonym: testPseudonym,
+		}))(t)
 		c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, n)
-		require.Equal(t, told, must(c.Run(context.Background(), q))(t).Label().InventoryTold)
+		require.Equal(t, told, must(c.Run(context.Background(), q))(t).Label().InventoryTold, unit)
 	}
 }
 
