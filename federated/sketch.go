@@ -307,8 +307,9 @@ func (r *Release) Overlap(a, b *Release) (Cell, error) {
 	}
 	out := cells[2]
 	out.Noised, out.Value = 0, cells[0].Value+cells[1].Value-cells[2].Value
-	out.Low = max(cells[0].Low+cells[1].Low-cells[2].High, 0)
-	out.High = max(min(cells[0].High+cells[1].High-cells[2].Low, cells[0].High, cells[1].High), out.Low)
+	out.Low = max(clampAdd(clampAdd(cells[0].Low, cells[1].Low), -cells[2].High), 0)
+	out.High = clampAdd(clampAdd(cells[0].High, cells[1].High), -cells[2].Low) // an end may be 2⁶²
+	out.High = max(min(out.High, cells[0].High, cells[1].High), out.Low)
 	var noise, collisions float64
 	for _, c := range cells {
 		alone := dp.Occupancy{Bins: r.label.Bins}.StdDev(float64(c.Value), 0)

@@ -334,6 +334,25 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// Where the noise is as large as the bitmap, or the bitmap full, the numbers have no upper end, and
+// an overlap has none either: its ends must not wrap.
+func TestOverlapOfNothingKnown(t *testing.T) {
+	ctx := context.Background()
+	ask := func(stores ...NodeID) Query {
+		q := distinctQuestion(stores, UnitMemberAtNode, Sales)
+		q.Privacy.Epsilon = 0.01
+		return must(DistinctMembers(q, 64))(t)
+	}
+	qa, qb, both := ask("s0"), ask("s1"), ask("s0", "s1")
+	nodes := chainOf(t, []Query{qa, qb, both}, nil, upTo(0, 300), upTo(0, 300))
+	for seed := range byte(20) {
+		c, _ := coordinate(t, dp.Budget{Epsilon: 6}, seeded(seed), nodes...)
+		a, b, u := must(c.Run(ctx, qa))(t), must(c.Run(ctx, qb))(t), must(c.Run(ctx, both))(t)
+		cell := must(u.Overlap(a, b))(t)
+		require.True(t, cell.Low <= 300 && 300 <= cell.High, "%+v", cell)
+	}
+}
+
 // A node under Local is a releaser: it charges its ledger, keeps the flipped bitmap, and sends
 // the same bytes to whoever asks the same, even a coordinator that was restarted.
 func TestLocalSketchIsStored(t *testing.T) {
