@@ -73,6 +73,7 @@ func TestCompleteJourney(t *testing.T) {
 	require.Zero(t, code, errs)
 	assert.Empty(t, errs)
 	assert.Contains(t, out, "The stores are those that the records name, which is not private.")
+	assert.Contains(t, out, "The δ of who is seen at 2, 4, 8 stores is 2e-06, 4e-06, 8e-06.")
 	assert.Contains(t, out, "another run over the same data spends again")
 	sketch, sigma, truth, sum := unionRow(t, out, "293")
 	assert.Equal(t, [2]float64{2373, 6342}, [2]float64{truth, sum})

@@ -287,20 +287,20 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 	p.Title("What it cost")
 	t := [][]string{{"question", "ε", "δ", "ε of who is seen at 2, 4, 8 stores"}}
 	var total dp.Budget
-	reach := map[int]float64{}
+	reach := map[int]dp.Budget{}
 	for _, s := range c.spent {
 		total.Epsilon += s.label.Cost.Epsilon
 		total.Delta += s.label.Cost.Delta
 		var at []string
 		for _, r := range s.label.Reach {
-			reach[r.Nodes] += r.Cost.Epsilon
+			reach[r.Nodes] = dp.Budget{Epsilon: reach[r.Nodes].Epsilon + r.Cost.Epsilon, Delta: reach[r.Nodes].Delta + r.Cost.Delta}
 			at = append(at, fmt.Sprintf("%.4g", r.Cost.Epsilon))
 		}
 		t = append(t, []string{s.title, fmt.Sprintf("%.4g", s.label.Cost.Epsilon), fmt.Sprintf("%.4g", s.label.Cost.Delta), strings.Join(at, ", ")})
 	}
 	row := []string{"together", fmt.Sprintf("%.4g", total.Epsilon), fmt.Sprintf("%.4g", total.Delta), ""}
 	if len(reach) > 0 {
-		row[3] = fmt.Sprintf("%.4g, %.4g, %.4g", reach[2], reach[4], reach[8])
+		row[3] = fmt.Sprintf("%.4g, %.4g, %.4g", reach[2].Epsilon, reach[4].Epsilon, reach[8].Epsilon)
 	}
 	if t = append(t, row); len(reach) == 0 {
 		for i := range t {
@@ -308,6 +308,9 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 		}
 	}
 	p.table(t)
+	if len(reach) > 0 {
+		p.Line("The δ of who is seen at 2, 4, 8 stores is %.4g, %.4g, %.4g.", reach[2].Delta, reach[4].Delta, reach[8].Delta)
+	}
 	if !c.world.Generated {
 		p.Line("The budget is this run's own, in memory: another run over the same data spends again, and the two add up.")
 	}
