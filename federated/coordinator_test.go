@@ -135,6 +135,12 @@ func TestMemberCountIsOfDistinctMembers(t *testing.T) {
 		assert.Equal(t, want, cells[key].Value, key)
 		assert.False(t, cells[key].HasInventory)
 	}
+	// By sale or by list it would be no count of members.
+	for from, unit := range map[Kind]Unit{Sales: UnitSale, Lists: UnitList} {
+		question.From, question.Unit, question.Bounds.MaxNodes = from, unit, 1
+		_, err := MemberCount(question)
+		assert.ErrorContains(t, err, "as often as she has any", from)
+	}
 }
 
 func TestUnitsOfSales(t *testing.T) {

@@ -74,8 +74,11 @@
 //   - One person under two member ids: she is two units, and what is (ε, δ) for one is
 //     (2ε, (1+exp(ε))·δ) for her. In DistinctMembers she is two members.
 //   - A coordinator together with a store that holds the pseudonym key, in DistinctMembers: they
-//     can look up the bin of any member that the store can name, at every other store.
+//     can look up the bin of any member that the store can name, at every other store; with a key
+//     server in place of the key, of its own members and of those that it asks for there.
 //     Under Local they learn of each bit what its ε allows.
+//   - A node's own ledger, under TrustedCoordinator: it holds the reports that were sent, which are
+//     exact. The coordinator's holds noised releases alone.
 //   - A ledger that forgets, under Local: a node's own ledger is what bounds a member's loss
 //     there, with one MaxNodes in an epoch (NodeConfig.MaxNodes) at most by its budget.
 //   - What the stores' own operators see: Audit, and the exceptions of package source.

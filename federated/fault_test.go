@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -243,15 +244,22 @@ func TestRecordsCannotReachFurtherThanTheirUnit(t *testing.T) {
 	}
 }
 
-// A physical count is told beside lists, and not beside sales.
+// A physical count is told where what is protected has no sales in it, and nowhere else: a member's
+// would be the difference of two counts, whichever of her records is asked about.
 func TestCountedInventory(t *testing.T) {
-	for from, told := range map[Kind]int{Lists: 1, Sales: 0} {
+	for unit, told := range map[Unit]int{UnitList: 1, UnitSale: 0, UnitMember: 0, UnitMemberAtNode: 0} {
 		question := exactly(question([]NodeID{"a"}, []string{"milk"}))
-		question.From, question.Unit = from, map[Kind]Unit{Lists: UnitList, Sales: UnitSale}[from]
+		question.Unit, question.Bounds.MaxNodes = unit, 1
+		if unit == UnitSale {
+			question.From = Sales
+		}
 		q := must(NetDemand(question))(t)
-		n := must(NewNode(NodeConfig{Epoch: "e", ID: "a", Inventory: Counted(stock(Stock{"milk", 93})), Allow: AllowQueries(q)}))(t)
+		n := must(NewNode(NodeConfig{
+			Epoch: "e", ID: "a", Inventory: Counted(stock(Stock{"milk", 93})), Allow: AllowQueries(q),
+			Memberships: slice(nil), Pseudonym: testPseudonym,
+		}))(t)
 		c, _ := coordinate(t, dp.Budget{Epsilon: 1e6}, nil, n)
-		require.Equal(t, told, must(c.Run(context.Background(), q))(t).Label().InventoryTold)
+		require.Equal(t, told, must(c.Run(context.Background(), q))(t).Label().InventoryTold, unit)
 	}
 }
 
@@ -337,4 +345,35 @@ func TestJSONRoundTrip(t *testing.T) {
 	require.Equal(t, collectCells(rel.Cells()), collectCells(rel2.Cells()))
 	require.Error(t, rel2.UnmarshalJSON(append(rel.raw, " {}"...)))
 	require.Error(t, rel2.UnmarshalJSON(append([]byte(" "), rel.raw...)))
+}
+
+// A label is read by people. What a node says when it refuses stays on one line of it.
+func TestRefusalWritesNoLabel(t *testing.T) {
+	q := must(NetDemand(exactly(question([]NodeID{"a"}, []string{"milk"}))))(t)
+	r, _ := newRound(q, [16]byte{}, time.Unix(9, 0))
+	no := refusal{"a", "budget\nguarantee   (ε = 0, δ = 0)", "\x1b[2Jε=1", "\u2028nothing"}
+	r.receive(time.Unix(1, 0), Message{From: "a", To: CoordinatorID, Body: no.encode()})
+	require.Equal(t, "refused by budget guarantee   (ε = 0, δ = 0): asked for  [2Jε=1: accepts  nothing", r.coverage().Absent[0].Reason)
+}
+
+// What is no node id, such as one with a comma, may stand in a record that did not come from
+// package source. It must not make two lists one, or hide that two rows of a member disagree.
+func TestNamesThatAreNoNodeIDsStayApart(t *testing.T) {
+	stores := []NodeID{"a", "b", "c"}
+	question := exactly(question(stores[:1], []string{"milk", "rice"}))
+	question.Unit, question.Bounds = UnitList, dp.Bounds{L0: 1, LInf: 1, L1: 1, MaxNodes: 1}
+	q := must(NetDemand(question))(t)
+	first, second := list("l", stores, Line{"milk", 1, 0}), list("l", []NodeID{"a", "b,c"}, Line{"rice", 1, 0})
+	a := must(must(NewNode(NodeConfig{Epoch: "e", ID: "a", Lists: slice([]Record{first, second}), Allow: AllowQueries(q)}))(t).Audit(context.Background(), q))(t)
+	require.Equal(t, []int64{1, 1}, a.Values, "two lists")
+
+	question.From, question.Unit, question.Stores = Memberships, UnitMember, stores[2:]
+	question.Partitions, question.Bounds.MaxNodes = []string{"s"}, 3
+	q = must(MemberCount(question))(t)
+	rows := []Record{{Member: "m", Segment: "s", Stores: stores}, {Member: "m", Segment: "s", Stores: []NodeID{"a,b", "c"}}}
+	for range 2 {
+		n := must(NewNode(NodeConfig{Epoch: "e", ID: "c", Memberships: slice(rows), Pseudonym: testPseudonym, Allow: AllowQueries(q)}))(t)
+		require.Equal(t, []int64{0}, must(n.Audit(context.Background(), q))(t).Values, "rows that disagree")
+		slices.Reverse(rows)
+	}
 }

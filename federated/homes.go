@@ -3,6 +3,7 @@ package federated
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 )
@@ -43,6 +44,9 @@ type Homes struct {
 	members map[[16]byte]Record
 	fixed   map[NodeID][]Record // set by the first At
 }
+
+// Format hides everything but the epoch: the book holds members and their pseudonyms.
+func (h *Homes) Format(w fmt.State, _ rune) { io.WriteString(w, "homes of epoch "+h.Epoch) }
 
 // A HomesError says that a registration was refused. It names no member.
 type HomesError struct {

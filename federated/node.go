@@ -52,6 +52,8 @@ type NodeConfig struct {
 	// the coordinator that asked first, and then sends what it sent: one that was
 	// restarted may have forgotten that it released an answer, and would noise
 	// it a second time.
+	// What it sent is in it: under TrustedCoordinator exact sums, without noise. So it is
+	// no release history to hand to an auditor: keep it like the records.
 	Ledger dp.Ledger
 	// MaxNodes is the number of homes that count, the same at all nodes of an epoch (that of
 	// Homes). Under Local a member's loss is what all her homes have charged together: with one
@@ -72,27 +74,27 @@ type NodeConfig struct {
 // Inventory is a store's stock, with what its owner declares of it.
 type Inventory struct {
 	items iter.Seq2[Stock, error]
-	told  func(demand Kind) bool
+	told  func(Question) bool
 }
 
 // Independent declares an inventory that no member's sale ever moved: a plan. It
 // is told un-noised.
 func Independent(items iter.Seq2[Stock, error]) Inventory {
-	return Inventory{items, func(Kind) bool { return true }}
+	return Inventory{items, func(Question) bool { return true }}
 }
 
-// Counted declares a physical count. It is told un-noised where demand comes
-// from lists, and not where it comes from sales: two counts, or a count and the
-// deliveries, would give exact sales away by subtraction.
+// Counted declares a physical count. It moves with the sales: two counts, or a count and the
+// deliveries, give exact sales away by subtraction, whatever is asked beside them. So it is told
+// un-noised only where the unit has no sales in it, UnitList.
 func Counted(items iter.Seq2[Stock, error]) Inventory {
-	return Inventory{items, func(demand Kind) bool { return demand == Lists }}
+	return Inventory{items, func(q Question) bool { return q.Unit == UnitList }}
 }
 
 // Perpetual declares an inventory that moves with every sale. It is never told.
 // The release carries demand alone, and net demand is computed where the stock
 // is known.
 func Perpetual(items iter.Seq2[Stock, error]) Inventory {
-	return Inventory{items, func(Kind) bool { return false }}
+	return Inventory{items, func(Question) bool { return false }}
 }
 
 // A Node answers queries about its own records. Raw records never leave it.
@@ -324,7 +326,7 @@ func (n *Node) key(q Query) dp.Key {
 }
 
 func (n *Node) inventory(ctx context.Context, q Query) ([]int64, error) {
-	if n.c.Inventory.items == nil || !q.hasInventory() || !n.c.Inventory.told(q.q.From) {
+	if n.c.Inventory.items == nil || !q.hasInventory() || !n.c.Inventory.told(q.q) {
 		return nil, nil
 	}
 	v := make([]int64, len(q.q.Partitions))

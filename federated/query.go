@@ -410,6 +410,9 @@ func (q *query) check() error {
 	if q.name == memberCount.Name && q.q.Bounds.LInf != 1 {
 		fail("Bounds.LInf must be 1: a member counts once in a segment")
 	}
+	if q.name == memberCount.Name && (q.q.Unit == UnitSale || q.q.Unit == UnitList) {
+		fail("Unit %s counts %s, and a member as often as she has any: take one of members", q.q.Unit, q.q.From)
+	}
 	units := map[Kind][]Unit{
 		Lists:       {UnitMember, UnitList, UnitMemberAtNode},
 		Sales:       {UnitMember, UnitMemberAtNode, UnitSale},

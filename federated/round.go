@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A state is where a round stands. It moves only downwards in this list.
@@ -101,10 +102,17 @@ func (r *round) receive(now time.Time, m Message) {
 	r.tick(now)
 }
 
-// refusalReason cuts the node's words to what a label may carry.
+// refusalReason cuts the node's words to what a label may carry: one line, of signs that can be
+// seen, so that no node writes lines of its own into it.
 func refusalReason(r *refusal) string {
 	words := fmt.Sprintf("refused by %s: asked for %s: accepts %s", r.Rule, r.Asked, r.Accepts)
-	return strings.ToValidUTF8(words[:min(len(words), maxRefusal)], "")
+	words = strings.ToValidUTF8(words[:min(len(words), maxRefusal)], "")
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, words)
 }
 
 func hold(r report, sum [32]byte) *heldReport {

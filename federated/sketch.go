@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/larder-dp/larder/dp"
@@ -43,8 +44,8 @@ import (
 // pseudonym key. Together with a store that holds the key it can test every member that the
 // store can name: her bin clear at another store, she was not there; set, she was, or another
 // member with her bin. So do not give the coordinator bitmaps where a store may collude
-// with it; with the key held by no store (oblivious evaluation) the two can test the
-// store's own members, and others at the rate at which the key server answers the store.
+// with it. With the key held by no store (oblivious evaluation) such a store can still test
+// whoever it has a pseudonym of: its own members, and those that it asks the key server for.
 //
 // HyperLogLog, the other usual sketch, merges as exactly, and the fixed-point sum
 // Z = Σ 2^(f−M) over its registers M has sensitivity 2^f: one member raises at most one
@@ -290,13 +291,25 @@ func (r *Release) Overlap(a, b *Release) (Cell, error) {
 			cells[i] = c
 		}
 	}
-	if union := r.label.Coverage.Answered; union != a.label.Coverage.Answered+b.label.Coverage.Answered {
+	absent := func(coverage ...Coverage) (asked int, absent []NodeID) {
+		for _, c := range coverage {
+			asked += c.Asked
+			for _, x := range c.Absent {
+				absent = append(absent, x.Node)
+			}
+		}
+		slices.Sort(absent)
+		return asked, absent
+	}
+	both, missing := absent(r.label.Coverage)
+	if each, gone := absent(a.label.Coverage, b.label.Coverage); each != both || !slices.Equal(gone, missing) {
 		return fail("the stores that answered are not the same")
 	}
 	out := cells[2]
 	out.Noised, out.Value = 0, cells[0].Value+cells[1].Value-cells[2].Value
-	out.Low = max(cells[0].Low+cells[1].Low-cells[2].High, 0)
-	out.High = max(min(cells[0].High+cells[1].High-cells[2].Low, cells[0].High, cells[1].High), out.Low)
+	out.Low = max(clampAdd(clampAdd(cells[0].Low, cells[1].Low), -cells[2].High), 0)
+	out.High = clampAdd(clampAdd(cells[0].High, cells[1].High), -cells[2].Low) // an end may be 2⁶²
+	out.High = max(min(out.High, cells[0].High, cells[1].High), out.Low)
 	var noise, collisions float64
 	for _, c := range cells {
 		alone := dp.Occupancy{Bins: r.label.Bins}.StdDev(float64(c.Value), 0)

@@ -322,9 +322,34 @@ func TestOverlap(t *testing.T) {
 			x.label.Bins = 64
 			return u.Overlap(&x, b)
 		},
+		"as many stores, but others": func() (Cell, error) {
+			x, y := *a, *u
+			x.label.Coverage = Coverage{2, 1, []Absence{{Node: "s2", Reason: "no answer"}}}
+			y.label.Coverage = Coverage{3, 2, []Absence{{Node: "s0", Reason: "no answer"}}}
+			return y.Overlap(&x, b)
+		},
 	} {
 		_, err := f()
 		require.Error(t, err, reason)
+	}
+}
+
+// Where the noise is as large as the bitmap, or the bitmap full, the numbers have no upper end, and
+// an overlap has none either: its ends must not wrap.
+func TestOverlapOfNothingKnown(t *testing.T) {
+	ctx := context.Background()
+	ask := func(stores ...NodeID) Query {
+		q := distinctQuestion(stores, UnitMemberAtNode, Sales)
+		q.Privacy.Epsilon = 0.01
+		return must(DistinctMembers(q, 64))(t)
+	}
+	qa, qb, both := ask("s0"), ask("s1"), ask("s0", "s1")
+	nodes := chainOf(t, []Query{qa, qb, both}, nil, upTo(0, 300), upTo(0, 300))
+	for seed := range byte(20) {
+		c, _ := coordinate(t, dp.Budget{Epsilon: 6}, seeded(seed), nodes...)
+		a, b, u := must(c.Run(ctx, qa))(t), must(c.Run(ctx, qb))(t), must(c.Run(ctx, both))(t)
+		cell := must(u.Overlap(a, b))(t)
+		require.True(t, cell.Low <= 300 && 300 <= cell.High, "%+v", cell)
 	}
 }
 

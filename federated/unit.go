@@ -3,6 +3,7 @@ package federated
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 )
 
@@ -49,7 +50,7 @@ func (n *Node) units(ctx context.Context, q Query) (func(*Record) ([16]byte, boo
 			begin('l')
 			for i, s := range r.Stores {
 				if !slices.Contains(r.Stores[:i], s) {
-					buf = append(append(buf, s...), ',') // no comma or 0 in a node id
+					buf = appendName(buf, s)
 				}
 			}
 			buf = append(append(buf, 0), r.ID...)
@@ -113,7 +114,7 @@ func (n *Node) homes(ctx context.Context, q Query, member func(*Record) ([16]byt
 		}
 		set = set[:0]
 		for _, s := range r.Stores {
-			set = append(append(set, s...), ',') // no comma in a node id
+			set = appendName(set, s)
 		}
 		sum := sha256.Sum256(set)
 		h := home{amongFirst(r.Stores, n.c.ID, int(q.q.Bounds.MaxNodes)), [16]byte(sum[:16])}
@@ -123,6 +124,12 @@ func (n *Node) homes(ctx context.Context, q Query, member func(*Record) ([16]byt
 		out[p] = h
 	})
 	return out, err
+}
+
+// appendName writes a name so that no two sequences of names look alike, whatever is in them,
+// and none begins with 0.
+func appendName(b []byte, name NodeID) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(name))+1), name...)
 }
 
 // amongFirst says whether id is among the first most distinct stores.

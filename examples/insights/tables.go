@@ -22,6 +22,9 @@ func insights(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	p := &printer{terminal.NewPrinter(stdout)}
 	p.Line("%d stores; the privacy unit is %s", len(c.stores), unitWords[c.world.Unit])
+	if c.world.RosterFromRecords {
+		p.Line("The stores are those that the records name, which is not private. A deployment fixes its roster before the data.")
+	}
 	if o.evaluate {
 		p.Line("DO NOT SHARE: with -evaluate the truth, without noise, stands beside the answers.")
 	}
@@ -82,7 +85,7 @@ func (p *printer) perStore(dense, selected *federated.Release, noised map[federa
 	p.table(t)
 	of, l := len(slices.Collect(dense.Cells())), selected.Label()
 	p.Line("%d of %d cells are released: those of at least %d members after noise. A cell of one member is", len(cells), of, l.Selection.Threshold)
-	p.Line("with probability %.2g, an empty one never. As the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
+	p.Line("with probability at most %.2g, an empty one never. Where the roster is public, all cells can be", l.Selection.Cost.Delta/float64(l.Bounds.L0*l.Bounds.MaxNodes))
 	p.Line("asked for without selection, too: each is then a number ± %d, which of a small one says nothing.", dense.Label().Noise.Half)
 	small, told, least, most := 0, 0, int64(math.MaxInt64), int64(math.MinInt64)
 	for store, members := range truth {
@@ -284,20 +287,20 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 	p.Title("What it cost")
 	t := [][]string{{"question", "ε", "δ", "ε of who is seen at 2, 4, 8 stores"}}
 	var total dp.Budget
-	reach := map[int]float64{}
+	reach := map[int]dp.Budget{}
 	for _, s := range c.spent {
 		total.Epsilon += s.label.Cost.Epsilon
 		total.Delta += s.label.Cost.Delta
 		var at []string
 		for _, r := range s.label.Reach {
-			reach[r.Nodes] += r.Cost.Epsilon
+			reach[r.Nodes] = dp.Budget{Epsilon: reach[r.Nodes].Epsilon + r.Cost.Epsilon, Delta: reach[r.Nodes].Delta + r.Cost.Delta}
 			at = append(at, fmt.Sprintf("%.4g", r.Cost.Epsilon))
 		}
 		t = append(t, []string{s.title, fmt.Sprintf("%.4g", s.label.Cost.Epsilon), fmt.Sprintf("%.4g", s.label.Cost.Delta), strings.Join(at, ", ")})
 	}
 	row := []string{"together", fmt.Sprintf("%.4g", total.Epsilon), fmt.Sprintf("%.4g", total.Delta), ""}
 	if len(reach) > 0 {
-		row[3] = fmt.Sprintf("%.4g, %.4g, %.4g", reach[2], reach[4], reach[8])
+		row[3] = fmt.Sprintf("%.4g, %.4g, %.4g", reach[2].Epsilon, reach[4].Epsilon, reach[8].Epsilon)
 	}
 	if t = append(t, row); len(reach) == 0 {
 		for i := range t {
@@ -305,6 +308,12 @@ func (c *chain) costs(_ context.Context, p *printer) error {
 		}
 	}
 	p.table(t)
+	if len(reach) > 0 {
+		p.Line("The δ of who is seen at 2, 4, 8 stores is %.4g, %.4g, %.4g.", reach[2].Delta, reach[4].Delta, reach[8].Delta)
+	}
+	if !c.world.Generated {
+		p.Line("The budget is this run's own, in memory: another run over the same data spends again, and the two add up.")
+	}
 	p.Line("One person under two ids is two privacy units: what is ε here is 2ε for her.")
 	return nil
 }

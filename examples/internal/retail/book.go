@@ -18,6 +18,7 @@ type book struct {
 	lines  []line
 	stores map[federated.NodeID]*pages
 	fixed  bool // no store begins any more
+	homes  bool // members have home stores, and a store without any knows that it has none
 }
 
 // A line is a federated.Line with the position of its item.
@@ -84,6 +85,9 @@ func (b *book) close(name func(federated.NodeID) string) []Store {
 		if name != nil {
 			s.Name = name(id)
 		}
+		if b.homes && s.Memberships == nil {
+			s.Memberships = none
+		}
 		out = append(out, s)
 	}
 	return out
@@ -111,6 +115,9 @@ func (b *book) records(entries []entry) federated.Records {
 		}
 	}
 }
+
+// none is a sequence without a record.
+func none(func(federated.Record, error) bool) {}
 
 func inventory(stock []federated.Stock) iter.Seq2[federated.Stock, error] {
 	if len(stock) == 0 {

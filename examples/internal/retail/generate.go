@@ -134,6 +134,7 @@ func (g *generator) random(purpose string) *rand.Rand {
 
 // register makes the members and enters them at each of their homes.
 func (g *generator) register() {
+	g.book.homes = true
 	r := g.random("members")
 	var percent []int
 	for _, s := range segments {

@@ -269,3 +269,20 @@ func BenchmarkGenerate(b *testing.B) {
 		})
 	}
 }
+
+// Whether a node answers must not depend on who is registered: a store that is nobody's home
+// has an empty sequence of memberships and not none.
+func TestNobodysHomeHasMemberships(t *testing.T) {
+	empty := 0
+	for _, s := range generate(t, Params{Stores: 20, Members: 2, Seed: 1}).Stores {
+		require.NotNil(t, s.Memberships, s.ID)
+		rows := 0
+		for range s.Memberships {
+			rows++
+		}
+		if rows == 0 {
+			empty++
+		}
+	}
+	assert.GreaterOrEqual(t, empty, 14)
+}

@@ -61,7 +61,8 @@ type Store struct {
 	ID   federated.NodeID
 	Name string // for display; the id where the data have no name
 	// Lists are those that name this store, Sales those made in it, Memberships
-	// those of the members that have it among their homes.
+	// those of the members that have it among their homes (empty where there are none: a node
+	// that refused for want of them would tell everyone so).
 	Lists, Sales, Memberships federated.Records
 	// Inventory is the stock by item; an item may come more than once, to be
 	// added up.
