@@ -217,7 +217,7 @@ func (l Label) String() string {
 	case l.Trust == Local:
 		saw = "the coordinator saw each node's flipped sketch, and nobody more"
 	case l.Bins > 0:
-		saw = "it saw which bins each node sets; whose they are tells who has the pseudonyms"
+		saw = "it saw which bins each node sets; whose they are only who has the pseudonyms can say"
 	}
 	line("trust       %s: %s", strings.ReplaceAll(string(l.Trust), "_", " "), saw)
 	line("coverage    %d of %d nodes", l.Coverage.Answered, l.Coverage.Asked)
