@@ -89,8 +89,8 @@
 //	membership_settings  name, value                 what all files were processed with
 //	membership_files     id, digest, name, bytes, total, successful, reasons (JSON: text → rows),
 //	                     members (new ones), processed (Unix seconds), purged
-//	membership_members   pseudonym (key), first_name, last_name, birthday, email, mobile_no,
-//	                     legacy_id (or NULL), file (membership_files.id), line
+//	membership_members   pseudonym (key: 16 bytes), first_name, last_name, birthday (a number),
+//	                     email, mobile_no, legacy_id (or NULL), file (membership_files.id), line
 //
 // # What it guarantees
 //
