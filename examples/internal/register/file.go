@@ -72,9 +72,12 @@ func (d *draft) keep() error {
 	return os.Rename(d.path+draftEnding, d.path)
 }
 
-// drop closes the file if it was not kept; it stays until the next draft of it, or
-// Open if it is a part.
-func (d *draft) drop() { _ = d.f.Close() }
+// drop closes the file, and removes it if it was not kept: a disk that is full has
+// the room again.
+func (d *draft) drop() {
+	_ = d.f.Close()
+	_ = os.Remove(d.path + draftEnding) // an error once it has its name
+}
 
 // removeDrafts removes what a crash left of drafts in a folder of our own.
 func removeDrafts(dir string) error {

@@ -51,15 +51,15 @@ func Postgres(connection string) (*Store, error) {
 	db.SetMaxOpenConns(1) // it has the lock
 	return &Store{
 		db: db, schema: strings.Split(postgresSchema, ";"), begin: `BEGIN; SET LOCAL synchronous_commit = on`, clean: cleanPostgres,
-		page: `SELECT string_agg(pseudonym, '' ORDER BY pseudonym) FROM (SELECT pseudonym FROM membership_members WHERE pseudonym > $1 ORDER BY pseudonym LIMIT $2) AS page`,
-		insert: copyMembers, lock: func(ctx context.Context) error { return lockSchema(ctx, db) },
+		page:   `SELECT string_agg(pseudonym, '' ORDER BY pseudonym) FROM (SELECT pseudonym FROM membership_members WHERE pseudonym > $1 ORDER BY pseudonym LIMIT $2) AS page`,
+		insert: copyMembers, ready: func(ctx context.Context) error { return lockSchema(ctx, db) },
 	}, nil
 }
 
 // lockSchema takes the schema for as long as the connection lives. It waits a
 // little: the server may yet have to see that an earlier process is gone.
 func lockSchema(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `SET lock_timeout = '3s'; SELECT pg_advisory_lock(hashtext('larder membership'), hashtext(current_schema())); SET lock_timeout = DEFAULT`)
+	_, err := db.ExecContext(ctx, `SET lock_timeout = '1s'; SELECT pg_advisory_lock(hashtext('larder membership'), hashtext(current_schema())); SET lock_timeout = DEFAULT`)
 	var e *pgconn.PgError
 	if errors.As(err, &e) && e.Code == lockNotAvailable {
 		return ErrInUse

@@ -44,16 +44,9 @@ CREATE TABLE IF NOT EXISTS membership_members (
 // SQLite's 32,766.
 const perInsert = 64
 
-// SQLite opens the store in a file, which it makes with mode 0600 if it is not
-// there. It is a write-ahead log with a full sync at each commit.
+// SQLite is a store in a file, which Open makes with mode 0600 if it is not there.
+// It is a write-ahead log with a full sync at each commit.
 func SQLite(path string) (*Store, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)"
 	db, err := sql.Open("sqlite", dsn)
@@ -64,6 +57,13 @@ func SQLite(path string) (*Store, error) {
 	return &Store{
 		db: db, schema: strings.Split(sqliteSchema, ";"), begin: `BEGIN IMMEDIATE`, clean: cleanSQLite,
 		insert: insertMembers,
+		ready: func(context.Context) error { // the lock of the folder is the store's too
+			f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
 		page: `SELECT CAST(group_concat(pseudonym, '') AS BLOB) FROM (SELECT pseudonym FROM membership_members WHERE pseudonym > $1 ORDER BY pseudonym LIMIT $2)`,
 	}, nil
 }
