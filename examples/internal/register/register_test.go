@@ -426,6 +426,43 @@ func TestInOrder(t *testing.T) {
 	})
 }
 
+// Members that are inserted in several runs are those of one run.
+func TestRunsOfMembers(t *testing.T) {
+	t.Parallel()
+	var blocks [][]member
+	random := rand.New(rand.NewPCG(4, 4))
+	for i := range 4 {
+		block := make([]member, 50)
+		for j := range block {
+			block[j] = member{birthday: 19740203, last: strconv.Itoa(50*i + j), line: int64(50*i + j)}
+			block[j].pseudonym[15] = byte(random.IntN(128)) // a third is there before
+		}
+		blocks = append(blocks, block)
+	}
+	var want string
+	for _, flushes := range [][]bool{{false, false, false, true}, {true, true, true, true}, {false, true, true, true}} {
+		f := sqliteFixture(t)
+		r := f.register(t)
+		b, err := r.Store.start(context.Background(), 1)
+		require.NoError(t, err)
+		for i, block := range blocks {
+			require.NoError(t, b.add(context.Background(), block))
+			if flushes[i] {
+				require.NoError(t, b.flush(context.Background()))
+			}
+		}
+		file := File{ID: 1}
+		require.NoError(t, b.commit(context.Background(), &file))
+		b.end()
+		got := fmt.Sprintln(file.Members) + dump(t, r.Store.db, `SELECT hex(pseudonym), last_name, line FROM membership_members ORDER BY pseudonym`)
+		require.NoError(t, r.Close())
+		if want == "" {
+			want = got
+		}
+		assert.Equal(t, want, got)
+	}
+}
+
 // A failure on the way leaves nothing of the file, and the next run takes it.
 func TestFailureOnTheWay(t *testing.T) {
 	t.Parallel()
