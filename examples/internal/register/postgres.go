@@ -47,24 +47,27 @@ func Postgres(connection string) (*Store, error) {
 	if err != nil { // its text would repeat the string
 		return nil, errors.New("the PostgreSQL connection string cannot be read: give a URL, or key=value pairs")
 	}
-	db := stdlib.OpenDB(*config)
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(lockSchema))
 	db.SetMaxOpenConns(1) // it has the lock
 	return &Store{
 		db: db, schema: strings.Split(postgresSchema, ";"), begin: `BEGIN; SET LOCAL synchronous_commit = on`, clean: cleanPostgres,
 		page:   `SELECT string_agg(pseudonym, '' ORDER BY pseudonym) FROM (SELECT pseudonym FROM membership_members WHERE pseudonym > $1 ORDER BY pseudonym LIMIT $2) AS page`,
-		insert: copyMembers, ready: func(ctx context.Context) error { return lockSchema(ctx, db) },
+		insert: copyMembers, ready: db.PingContext,
 	}, nil
 }
 
 // lockSchema takes the schema for as long as the connection lives. It waits a
 // little: the server may yet have to see that an earlier process is gone.
-func lockSchema(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `SET lock_timeout = '1s'; SELECT pg_advisory_lock(hashtext('larder membership'), hashtext(current_schema())); SET lock_timeout = DEFAULT`)
+func lockSchema(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, `SET lock_timeout = '1s'; SELECT pg_advisory_lock(hashtext('larder membership'), hashtext(current_schema())); SET lock_timeout = DEFAULT`)
+	if err == nil {
+		return nil
+	}
 	var e *pgconn.PgError
 	if errors.As(err, &e) && e.Code == lockNotAvailable {
-		return ErrInUse
+		err = ErrInUse
 	}
-	return err
+	return errors.Join(err, c.Close(ctx))
 }
 
 // lockNotAvailable is what waiting for a lock in vain ends with

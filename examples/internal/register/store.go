@@ -28,8 +28,8 @@ type Store struct {
 	// page selects the pseudonyms after $1, $2 of them at most, one after another in
 	// order; NULL if there are none.
 	page string
-	// ready is called before anything else: it makes what is not there, and keeps
-	// other registers out of the store until db is closed.
+	// ready is called before anything else: it makes what is not there, or fails if
+	// another register has the store.
 	ready func(context.Context) error
 	// clean takes what a record could be out of an error of the driver.
 	clean func(error) error
