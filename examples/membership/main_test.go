@@ -135,6 +135,31 @@ func TestFlags(t *testing.T) {
 	assert.Contains(t, out, "-purge-after")
 }
 
+// What cannot be done is said before a key is made, and leaves nothing.
+func TestNothingMade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := write(t, filepath.Join(dir, "in.csv"), "Ada Vega,ada@b.com,02/03/1974,4060 1711")
+	key, out := filepath.Join(dir, "key.json"), filepath.Join(dir, "out")
+	for _, row := range []struct{ flag, file, want string }{
+		{"-watch", in, "it is not a folder"},
+		{"-watch", filepath.Join(dir, "none"), "no such file"},
+		{"-in", filepath.Join(dir, "none"), "no such file"},
+	} {
+		code, _, errs := start(row.flag, row.file, "-out", out, "-as-of", "2022-01-01", "-key", key, "-new-key")
+		assert.Equal(t, exitFailed, code)
+		assert.Contains(t, errs, row.want)
+		assert.NoFileExists(t, key)
+		assert.NoDirExists(t, out)
+	}
+	// A key within -out by a link.
+	require.NoError(t, os.Mkdir(out, 0o700))
+	require.NoError(t, os.Symlink(out, filepath.Join(dir, "link")))
+	code, _, errs := start("-in", in, "-out", out, "-as-of", "2022-01-01", "-key", filepath.Join(dir, "link", "key.json"), "-new-key")
+	assert.Equal(t, exitFlags, code)
+	assert.Contains(t, errs, "-key is within -out")
+}
+
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -185,6 +210,8 @@ func TestWiretap(t *testing.T) {
 		`"canarybroken,Canaryfirst`,
 		"Canaryfirst Canarylast"+strings.Repeat("x", 300)+",canarymail@b.com,1961-11-17,71727374",
 	)
+	column := filepath.Join(dir, "column.csv")
+	require.NoError(t, os.WriteFile(column, []byte("name,email,date_of_birth,mobile_no,Canaryfirst\nCanaryfirst Canarylast,canarymail@b.com,11/17/1961,71727374,\n"), 0o600))
 	noHeader := filepath.Join(dir, "none.csv")
 	require.NoError(t, os.WriteFile(noHeader, []byte("Canaryfirst Canarylast,canarymail@b.com,1961-11-17,71727374\n"), 0o600))
 	out, key := filepath.Join(dir, "out"), filepath.Join(dir, "key.json")
@@ -201,7 +228,7 @@ func TestWiretap(t *testing.T) {
 		said.WriteString(stdout + stderr)
 	}
 	flags := []string{"-in", in, "-out", out, "-as-of", "2022-01-01", "-key", key, "-legacy-id"}
-	say(exitFailed, append(flags, "-in", noHeader, "-new-key")...)
+	say(exitFailed, append(flags, "-in", noHeader, "-in", column, "-new-key")...)
 	say(exitOK, flags...)
 	say(exitFailed, append(flags, "-new-key")...)
 	say(exitFailed, append(flags, "-epoch", "2")...)

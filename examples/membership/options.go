@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -162,11 +163,25 @@ func (o *options) check(given map[string]bool) error {
 
 // within says whether a path is a folder or below it.
 func within(path, dir string) bool {
-	p, errP := filepath.Abs(path)
-	d, errD := filepath.Abs(dir)
+	p, errP := resolve(path)
+	d, errD := resolve(dir)
 	if errP != nil || errD != nil {
 		return true // fail closed
 	}
 	rel, err := filepath.Rel(d, p)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// resolve follows links as far as a path is there.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+		real, err = resolve(parent)
+		return filepath.Join(real, filepath.Base(path)), err
+	}
+	return real, err
 }

@@ -139,6 +139,11 @@ func batch(ctx context.Context, o options, w world) (err error) {
 
 // watch takes files as they come, until ctx ends.
 func watch(ctx context.Context, o options, w world) (err error) {
+	if info, err := os.Stat(o.watch); err != nil { // before a key is made for nothing
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("watch %s: it is not a folder: give files by -in", o.watch)
+	}
 	r, err := openRegister(ctx, o, w)
 	if err != nil {
 		return err

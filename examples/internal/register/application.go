@@ -46,6 +46,19 @@ func (a *application) check(asOf Date) {
 		why[dateOfBirth] |= Under18
 	}
 	a.why = why[name] | why[email] | why[dateOfBirth] | why[mobileNo]
+	if a.why != 0 && a.last != "" && a.email != "" && a.tooLong() {
+		a.why |= TooLong // of a row without another reason, pseudonym says it
+	}
+}
+
+// tooLong says whether name and address are too long for an id, whose birthday has
+// 8 digits whatever it is.
+func (a *application) tooLong() bool {
+	if plain(a.first) && plain(a.last) && len(a.first)+len(a.last)+len(a.email) < 200 {
+		return false
+	}
+	_, err := pseudonym.Canonical(string(a.id(nil)))
+	return err != nil
 }
 
 // id appends what makes two applications those of one member: e-mail address,

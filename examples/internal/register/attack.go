@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -171,22 +170,21 @@ func guesses() (days []Date) {
 func far(d Date) int { return max(int(d)/10_000-1985, 1985-int(d)/10_000) }
 
 func readVictims(path string, scope Scope) (_ []victim, given bool, err error) {
-	f, err := os.Open(path)
+	content, _, err := readFile(path)
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { _ = f.Close() }() // nothing was written
-	rows := csv.NewReader(f)
+	rows := csv.NewReader(strings.NewReader(strings.TrimPrefix(content, "\ufeff")))
 	rows.ReuseRecord = true
 	header, err := rows.Read()
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: its header is missing", path)
+		return nil, false, fmt.Errorf("read %s: line 1 is no header", path)
 	}
 	at := func(column string) int { return slices.Index(header, column) }
 	first, last, birthday, mail := at("first_name"), at("last_name"), at("birthday"), at("email")
 	legacy, pseudonym := max(at("membership_id"), at("legacy_id")), at("pseudonym")
 	if min(first, last, birthday, mail) < 0 {
-		return nil, false, fmt.Errorf("read %s: give a file with the columns first_name, last_name, birthday and email, such as successful.csv", path)
+		return nil, false, fmt.Errorf("read %s: line 1: give a file with the columns first_name, last_name, birthday and email, such as successful.csv", path)
 	}
 	var out []victim
 	for {
@@ -196,7 +194,7 @@ func readVictims(path string, scope Scope) (_ []victim, given bool, err error) {
 		}
 		var damaged *csv.ParseError
 		if errors.As(err, &damaged) { // whose text has no part of the row
-			return nil, false, fmt.Errorf("read %s: line %d is not CSV", path, damaged.StartLine)
+			return nil, false, fmt.Errorf("read %s: line %d: not CSV with the columns of the header", path, damaged.StartLine)
 		}
 		if err != nil {
 			return nil, false, err
@@ -207,21 +205,23 @@ func readVictims(path string, scope Scope) (_ []victim, given bool, err error) {
 		}}
 		var ok bool
 		if v.birthday, ok = digits8(row[birthday]); !ok {
-			return nil, false, fmt.Errorf("read %s: the birthday of line %d is not YYYYMMDD", path, line)
+			return nil, false, fmt.Errorf("read %s: line %d: birthday: not YYYYMMDD", path, line)
 		}
 		if legacy >= 0 {
 			if i := strings.LastIndexByte(row[legacy], '_'); i >= 0 && len(row[legacy])-i == 6 {
 				v.hash = strings.Clone(row[legacy][i+1:])
 			}
 		}
+		made, err := scope.of(string(v.id(nil)))
+		if err != nil {
+			return nil, false, fmt.Errorf("read %s: line %d: email, birthday and name: %w", path, line, err)
+		}
 		if pseudonym < 0 {
-			if v.pseudonym, err = scope.of(string(v.id(nil))); err != nil {
-				return nil, false, fmt.Errorf("read %s: line %d: %w", path, line, err)
-			}
+			v.pseudonym = made
 		} else if p, err := hex.DecodeString(row[pseudonym]); err == nil && len(p) == 16 {
 			v.pseudonym = [16]byte(p)
 		} else {
-			return nil, false, fmt.Errorf("read %s: the pseudonym of line %d is not 32 hex digits", path, line)
+			return nil, false, fmt.Errorf("read %s: line %d: pseudonym: not 32 hex digits", path, line)
 		}
 		out = append(out, v)
 	}

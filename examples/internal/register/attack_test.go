@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,12 +40,28 @@ func TestAttack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 12, b.WithoutKey, "when the attacker's own key is the right one")
 
-	for _, bad := range []string{"", "a,b\n", "first_name,last_name,birthday,email\nAda,Vega,1974,a@b.com\n", "first_name,last_name,birthday,email,pseudonym\nAda,Vega,19740203,a@b.com,zz\n", "first_name,last_name,birthday,email\nAda\n"} {
+	const header = "first_name,last_name,birthday,email,pseudonym\n"
+	for bad, want := range map[string]string{
+		"": ": line 1 is no header", "a,b\n": ": line 1: give a file with the columns",
+		"first_name,last_name,birthday,email\nAda,Vega,1974,a@b.com\n":             ": line 2: birthday: not YYYYMMDD",
+		header + "Ada,Vega,19740203,a@b.com,zz\n":                                  ": line 2: pseudonym: not 32 hex digits",
+		header + "Ada,Vega,19740203\n":                                             ": line 2: not CSV",
+		header + "\nAda \"Vega,19740203,a@b.com,zz\n":                              ": line 3: not CSV",
+		header + "Ada\x01,Vega,19740203,a@b.com," + strings.Repeat("0", 32) + "\n": ": line 2: email, birthday and name: ",
+	} {
 		require.NoError(t, os.WriteFile(in, []byte(bad), 0o600))
 		_, err := RunAttack(context.Background(), in, f.scope, other)
-		require.Error(t, err)
-		assert.NotContains(t, err.Error(), "Ada")
+		require.ErrorContains(t, err, in+want)
+		for _, secret := range []string{"Ada", "Vega", "1974", "zz"} {
+			assert.NotContains(t, strings.TrimPrefix(err.Error(), "read "+in), secret)
+		}
 	}
+	_, err = RunAttack(context.Background(), filepath.Dir(in), f.scope, other)
+	require.ErrorContains(t, err, "not a regular file")
+	require.NoError(t, os.WriteFile(in, []byte("\ufefffirst_name,last_name,birthday,email\r\nAda,Vega,19740203,a@b.com\r\n"), 0o600))
+	a, err = RunAttack(context.Background(), in, f.scope, other)
+	require.NoError(t, err, "as a spreadsheet saves it")
+	assert.Equal(t, 1, a.WithKey)
 }
 
 // A pseudonym that were a hash without a key would be found.

@@ -3,7 +3,6 @@ package register
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,29 +17,68 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("read %s: %s", e.File, e.Reason) }
 
-var errHeader = errors.New("the first line is not a header with the columns " + strings.Join(columns[:], ", ") + ", each once and no others")
+// headerHint ends what is said of a wrong header.
+var headerHint = ": give " + strings.Join(columns[:], ", ") + ", spelled so, each once and no others"
 
 // readHeader takes the header off a file: order[i] is where the i-th column of
-// ours is in a row, and rest the file below the header.
+// ours is in a row, and rest the file below the header. An error quotes none of
+// it: it could be a row.
 func readHeader(text string) (order [4]int, rest string, err error) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	line, rest, _ := strings.Cut(text, "\n")
-	have, ok := splitRow(strings.TrimSuffix(line, "\r"), nil)
-	if !ok || len(have) != len(columns) {
-		return order, "", errHeader
+	line = strings.TrimSuffix(line, "\r")
+	have, ok := splitRow(line, nil, mostOfHeader)
+	switch {
+	case text == "":
+		return order, "", errors.New("it is empty")
+	case !utf8.ValidString(line) || strings.IndexByte(line, 0) >= 0:
+		return order, "", errors.New("line 1: not UTF-8: save the file as UTF-8")
+	case !ok:
+		return order, "", errors.New("line 1: the header is not CSV" + headerHint)
 	}
+	var missing []string
+	found := 0
 	for i, column := range columns {
-		if order[i] = slices.Index(have, column); order[i] < 0 {
-			return order, "", errHeader
+		order[i] = -1
+		for at, h := range have {
+			switch {
+			case h != column:
+			case order[i] >= 0:
+				return order, "", errors.New("line 1: the column " + column + " is there twice" + headerHint)
+			default:
+				order[i], found = at, found+1
+			}
 		}
+		if order[i] < 0 {
+			missing = append(missing, column)
+		}
+	}
+	switch {
+	case found == 0:
+		return order, "", errors.New("line 1: not a header" + headerHint)
+	case len(missing) > 0:
+		return order, "", errors.New("line 1: no column " + strings.Join(missing, ", ") + headerHint)
+	case len(have) > found:
+		return order, "", errors.New("line 1: a column too many" + headerHint)
 	}
 	return order, rest, nil
 }
 
-// splitRow cuts one line after RFC 4180 into fields, which it appends to fields.
-// It is false if a quote is out of place.
-func splitRow(line string, fields []string) (_ []string, ok bool) {
+// How many fields a line is cut into at most: a row with one too many is none, and
+// cutting up the rest would only cost memory.
+const (
+	mostOfRow    = len(columns) + 1
+	mostOfHeader = 1000
+)
+
+// splitRow cuts one line after RFC 4180 into its fields, the first most of them,
+// in place of those of fields. It is false if a quote is out of place.
+func splitRow(line string, fields []string, most int) (_ []string, ok bool) {
+	fields = fields[:0]
 	for {
+		if len(fields) == most {
+			return fields, true
+		}
 		if line == "" || line[0] != '"' {
 			end := strings.IndexByte(line, ',')
 			field := line

@@ -3,6 +3,7 @@ package register
 import (
 	"bytes"
 	"encoding/csv"
+	"math"
 	"strings"
 	"testing"
 
@@ -16,14 +17,27 @@ func TestReadHeader(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, [4]int{1, 3, 2, 0}, order)
 	assert.Equal(t, "x", rest)
-	for _, bad := range []string{
-		"", "name,email,date_of_birth", "name,email,date_of_birth,mobile_no,extra", "name,name,date_of_birth,mobile_no",
-		"Name,email,date_of_birth,mobile_no", `name,email,date_of_birth,"mobile_no`, "Ada Vega,ada@b.com,1980-01-01,12345678",
+	for bad, want := range map[string]string{
+		"": "it is empty", "\ufeff": "it is empty", "\n" + ada: "line 1: not a header", ada: "line 1: not a header",
+		"name;email;date_of_birth;mobile_no":              "line 1: not a header",
+		"name,email,date_of_birth":                        "line 1: no column mobile_no:",
+		"Name,email,date_of_birth, mobile_no":             "line 1: no column name, mobile_no:",
+		"name,name,date_of_birth,mobile_no":               "line 1: the column name is there twice",
+		"name,email,date_of_birth,mobile_no,Ada":          "line 1: a column too many",
+		"Ada,a,b,c,d,name,email,date_of_birth,mobile_no":  "line 1: a column too many",
+		"name,email,date_of_birth,mobile_no,":             "line 1: a column too many",
+		`name,email,date_of_birth,"mobile_no`:             "line 1: the header is not CSV",
+		"\xff\xfen\x00a\x00m\x00e\x00,\x00":               "line 1: not UTF-8",
+		"n\x00a\x00m\x00e\x00,\x00":                       "line 1: not UTF-8",
+		"name,email,date_of_birth,mobile_no" + "\r" + ada: "line 1: no column mobile_no:",
 	} {
-		_, _, err := readHeader(bad + "\nrow")
-		require.Error(t, err, bad)
+		_, _, err := readHeader(bad)
+		require.ErrorContains(t, err, want, "%q", bad)
 		assert.NotContains(t, err.Error(), "Ada")
 	}
+	_, rest, err = readHeader("name,email,date_of_birth,mobile_no")
+	require.NoError(t, err, "a header and no row")
+	assert.Empty(t, rest)
 }
 
 // Rows against encoding/csv: what it accepts we accept alike, and what we write
@@ -36,13 +50,16 @@ func FuzzRow(f *testing.F) {
 		if strings.ContainsAny(s, "\r\n") {
 			return // the caller has cut them off
 		}
-		got, ok := splitRow(s, nil)
+		got, ok := splitRow(s, nil, math.MaxInt)
 		want, err := csv.NewReader(strings.NewReader(s)).Read()
 		if s == "" {
 			return // an empty line, of which encoding/csv makes no row
 		}
 		if ok != (err == nil) || ok && strings.Join(got, "\x00") != strings.Join(want, "\x00") {
 			t.Fatalf("%q: %q %v, encoding/csv has %q %v", s, got, ok, want, err)
+		}
+		if first, _ := splitRow(s, nil, 2); ok && strings.Join(first, "\x00") != strings.Join(got[:min(2, len(got))], "\x00") {
+			t.Fatalf("%q: %q are not the first of %q", s, first, got)
 		}
 		fields := append(got, s, s+"\r\n")
 		var b []byte

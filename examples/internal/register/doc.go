@@ -15,7 +15,8 @@
 // order mark is passed over, lines end with LF or CR LF, and one line is one row:
 // a line break within quotes ends the row, so that a lost quote costs one row and
 // not the rest of the file. Empty lines are passed over. A file without that
-// header, or of more than 256 MiB, is refused whole and stays where it is.
+// header, of more than 256 MiB, whose name has control characters, or that is a pipe
+// or may not be read is refused whole and stays where it is.
 //
 // # Rules
 //
@@ -24,10 +25,11 @@
 //
 //	name           present. Titles in front (Mr Mrs Ms Miss Mx Dr Prof Sir Dame Madam Rev)
 //	               and suffixes behind (Jr Sr II III IV MD DDS DVM PhD Esq RN CPA JD), in any
-//	               case, with a dot or a comma or without, are taken off, and something is
-//	               left. The last word is the last name, all words before it are the first
-//	               name; one word alone is a last name. Text without control characters,
-//	               invisible characters and broken UTF-8 (pseudonym.Canonical says which).
+//	               case, with a dot or a comma or without, and suffixes with dots within
+//	               (M.D.), are taken off, and something is left. The last word is the last
+//	               name, all words before it are the first name; one word alone is a last
+//	               name. Text without control characters, invisible characters and broken
+//	               UTF-8 (pseudonym.Canonical says which).
 //	email          …@….com or ….net, in any case:
 //	               ^ATOM(\.ATOM)*@(LABEL\.)+(com|net)$ where ATOM is one or more ASCII letters,
 //	               digits and !#$%&'*+-/=?^_`{|}~ and LABEL is 1 to 63 letters, digits and
@@ -89,8 +91,8 @@
 //	membership_settings  name, value                 what all files were processed with
 //	membership_files     id, digest, name, bytes, total, successful, reasons (JSON: text → rows),
 //	                     members (new ones), processed (Unix seconds), purged
-//	membership_members   pseudonym (key), first_name, last_name, birthday, email, mobile_no,
-//	                     legacy_id (or NULL), file (membership_files.id), line
+//	membership_members   pseudonym (key: 16 bytes), first_name, last_name, birthday (a number),
+//	                     email, mobile_no, legacy_id (or NULL), file (membership_files.id), line
 //
 // # What it guarantees
 //
@@ -104,6 +106,8 @@
 //     point, the next run goes on, and the end is the same byte for byte. The
 //     store must keep what it committed: SQLite runs with synchronous=FULL, and
 //     PostgreSQL with synchronous_commit=on.
+//   - One process has a register, by a lock of the folder and one of the PostgreSQL
+//     schema; another is refused. So is a folder with outputs that no register made.
 //   - One register, one setting: another day, key, epoch or choice of legacy ids
 //     than it was made with is refused, so that no output is of two minds.
 //   - A raw file is removed only if it still has the content that was taken, after

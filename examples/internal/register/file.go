@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,18 +19,21 @@ const maxFile = 256 << 20
 
 // readFile returns a file's content and its SHA-256 in hex.
 func readFile(path string) (content, digest string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", "", err
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for its writer
+		return "", "", &RefusedError{path, "it is not a regular file"}
+	}
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return "", "", &RefusedError{path, "this user may not read it"}
+	}
 	if err != nil {
 		return "", "", err
 	}
 	defer func() { _ = f.Close() }() // nothing was written
-	info, err := f.Stat()
-	if err != nil {
-		return "", "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", "", &RefusedError{path, "it is not a regular file"}
-	}
 	var text strings.Builder
 	text.Grow(int(min(info.Size(), maxFile) + 1))
 	h := sha256.New()
@@ -68,21 +72,23 @@ func (d *draft) keep() error {
 	return os.Rename(d.path+draftEnding, d.path)
 }
 
-// drop closes the file if it was not kept; it stays until the next draft or Open.
-func (d *draft) drop() { _ = d.f.Close() }
+// drop closes the file, and removes it if it was not kept: a disk that is full has
+// the room again.
+func (d *draft) drop() {
+	_ = d.f.Close()
+	_ = os.Remove(d.path + draftEnding) // an error once it has its name
+}
 
-// removeDrafts removes what a crash left of drafts.
-func removeDrafts(dirs ...string) error {
-	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), draftEnding) {
-				if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-					return err
-				}
+// removeDrafts removes what a crash left of drafts in a folder of our own.
+func removeDrafts(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), draftEnding) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
 			}
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/larder-dp/larder/pseudonym"
 )
 
-// Titles stand before a name and suffixes after it; with or without a dot, in
-// any case. What is a name as often as a title ("Ma", "Do", "Hon", "V") is not
+// Titles stand before a name and suffixes after it; with or without a dot behind,
+// and in a suffix between (M.D.; but M.R. is two first names), in any case. What is a name as often as a title ("Ma", "Do", "Hon", "V") is not
 // among them.
 const (
 	titles   = " mr mrs ms miss mx dr prof sir dame madam rev "
@@ -29,14 +29,14 @@ func SplitName(name string) (first, last string, why Reasons) {
 	}
 	// A name of two words, which is nearly every one, is cut and not copied.
 	if one, two, _ := strings.Cut(name, " "); plain(name) && strings.IndexByte(two, ' ') < 0 && two != "" &&
-		!isOne(one, titles) && !isOne(two, suffixes) && !strings.HasSuffix(one, ",") && !strings.HasSuffix(two, ",") {
+		!isTitle(one) && !isSuffix(two) && !strings.HasSuffix(one, ",") && !strings.HasSuffix(two, ",") {
 		return one, two, 0
 	}
 	words := strings.Fields(name)
-	for len(words) > 0 && isOne(words[0], titles) {
+	for len(words) > 0 && isTitle(words[0]) {
 		words = words[1:]
 	}
-	for len(words) > 0 && isOne(words[len(words)-1], suffixes) {
+	for len(words) > 0 && isSuffix(words[len(words)-1]) {
 		words = words[:len(words)-1]
 	}
 	if len(words) == 0 {
@@ -50,8 +50,12 @@ func SplitName(name string) (first, last string, why Reasons) {
 	return strings.Join(words[:end], " "), last, 0
 }
 
-// isOne says whether a word is one of a list, but for case, a dot or a comma.
-func isOne(word, list string) bool {
+// isTitle and isSuffix say whether a word is one, but for case, dots and a comma.
+func isTitle(word string) bool { return isOne(word, titles, false) }
+
+func isSuffix(word string) bool { return isOne(word, suffixes, true) }
+
+func isOne(word, list string, innerDots bool) bool {
 	word = strings.TrimRight(word, ".,")
 	if word == "" || len(word) > 5 {
 		return false
@@ -62,10 +66,12 @@ func isOne(word, list string) bool {
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		if c < 'a' || c > 'z' {
+		switch {
+		case 'a' <= c && c <= 'z':
+			b = append(b, c)
+		case c != '.' || !innerDots:
 			return false
 		}
-		b = append(b, c)
 	}
 	return strings.Contains(list, string(append(b, ' ')))
 }

@@ -13,13 +13,13 @@ import (
 // blockSize is how much of a file one worker takes at a time, in bytes.
 const blockSize = 256 << 10
 
-// A Member is a row of the members store.
-type Member struct {
-	Pseudonym             string // 32 hex digits
-	First, Last, Birthday string
-	Email, Mobile         string
-	LegacyID              string // only with Config.LegacyID
-	Line                  int64
+// A member is a row of the members store.
+type member struct {
+	pseudonym                  [16]byte
+	birthday                   Date
+	first, last, email, mobile string
+	legacyID                   string // only with Config.LegacyID
+	line                       int64
 }
 
 // A block is whole lines of a file.
@@ -31,7 +31,7 @@ type block struct {
 // An outcome is what became of a block: rows of the two outputs and members.
 type outcome struct {
 	good, bad []byte
-	members   []Member
+	members   []member
 	tally     Tally
 	err       error
 }
@@ -98,7 +98,7 @@ func (p processor) block(b block) (o outcome) {
 	o.bad = make([]byte, 0, 2*len(b.text))
 	var a application
 	var id []byte
-	fields := make([]string, 0, len(columns))
+	fields := make([]string, 0, mostOfRow)
 	for text, line := b.text, b.line; text != ""; line++ {
 		row, rest, _ := strings.Cut(text, "\n")
 		text = rest
@@ -107,7 +107,7 @@ func (p processor) block(b block) (o outcome) {
 			continue
 		}
 		var ok bool
-		fields, ok = splitRow(row, fields[:0])
+		fields, ok = splitRow(row, fields, mostOfRow)
 		if !ok || len(fields) != len(columns) {
 			o.tally.count(NotCSV)
 			o.bad = p.appendBad(o.bad, &application{why: NotCSV}, line, row)
@@ -128,14 +128,14 @@ func (p processor) block(b block) (o outcome) {
 			o.bad = p.appendBad(o.bad, &a, line, "")
 			continue
 		}
-		m := Member{
-			Pseudonym: hex.EncodeToString(pseudonym[:]), First: a.first, Last: a.last, Birthday: a.birthday.String(),
-			Email: a.email, Mobile: a.mobile, Line: int64(line),
+		m := member{
+			pseudonym: pseudonym, birthday: a.birthday, first: a.first, last: a.last,
+			email: a.email, mobile: a.mobile, line: int64(line),
 		}
 		if p.legacyID {
-			m.LegacyID = legacyID(a.last, a.birthday)
+			m.legacyID = legacyID(a.last, a.birthday)
 		}
-		o.good = p.appendGood(o.good, &m, line)
+		o.good = p.appendGood(o.good, &m)
 		o.members = append(o.members, m)
 	}
 	return o
@@ -148,17 +148,17 @@ const (
 	badHeader    = "name,email,date_of_birth,mobile_no,first_name,last_name,birthday,above_18,reasons,file,line,not_csv"
 )
 
-func (p processor) appendGood(b []byte, m *Member, line int) []byte {
-	b = append(appendField(b, m.First), ',')
-	b = append(appendField(b, m.Last), ',')
-	b = append(append(b, m.Birthday...), ',')
-	b = append(append(b, m.Mobile...), ',')
-	b = append(append(b, m.Email...), ",true,"...)
-	b = append(append(b, m.Pseudonym...), ',')
+func (p processor) appendGood(b []byte, m *member) []byte {
+	b = append(appendField(b, m.first), ',')
+	b = append(appendField(b, m.last), ',')
+	b = append(m.birthday.append(b), ',')
+	b = append(append(b, m.mobile...), ',')
+	b = append(append(b, m.email...), ",true,"...)
+	b = append(hex.AppendEncode(b, m.pseudonym[:]), ',')
 	b = append(appendField(b, p.file), ',')
-	b = strconv.AppendInt(b, int64(line), 10)
+	b = strconv.AppendInt(b, m.line, 10)
 	if p.legacyID {
-		b = appendField(append(b, ','), m.LegacyID)
+		b = appendField(append(b, ','), m.legacyID)
 	}
 	return append(b, '\n')
 }

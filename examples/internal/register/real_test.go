@@ -90,7 +90,7 @@ func TestRealApplications(t *testing.T) {
 		}
 		delete(good, old["email"])
 		assert.Equal(t, want, row["birthday"])
-		if words := strings.Fields(names[old["email"]]); isOne(old["last_name"], suffixes) {
+		if words := strings.Fields(names[old["email"]]); isSuffix(old["last_name"]) {
 			// The old names of "Ada Vega MD" are Vega and MD.
 			misnamed++
 			assert.Equal(t, words[len(words)-2:], []string{old["first_name"], old["last_name"]})

@@ -1,7 +1,6 @@
 package register
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -15,6 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A Config says what a register is made with. AsOf, LegacyID, and the key and
@@ -51,8 +54,8 @@ type Register struct {
 // ErrInUse says that another process has the register open.
 var ErrInUse = errors.New("another process has this register open")
 
-// rules numbers the rules of the package doc.
-const rules = "1"
+// rules numbers the rules and the store of the package doc.
+const rules = "2"
 
 const partsDir = "parts"
 
@@ -67,16 +70,22 @@ func Open(ctx context.Context, c Config) (_ *Register, err error) {
 	if c.Dir == "" || c.Store == nil || c.Scope.of == nil || c.AsOf == 0 || c.Now == nil {
 		return nil, errors.New("give Config.Dir, Store, Scope, AsOf and Now")
 	}
+	lockFile := filepath.Join(c.Dir, "lock")
+	for _, output := range []string{r.output(good), r.output(bad), r.output(pseudonyms)} {
+		if exists(output) && !exists(lockFile) {
+			return nil, fmt.Errorf("no register made %s: give another folder, or move it away", output)
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(c.Dir, partsDir), 0o700); err != nil {
 		return nil, err
 	}
-	if r.lock, err = os.OpenFile(filepath.Join(c.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if r.lock, err = os.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	}
 	if err := lock(r.lock); err != nil {
 		return nil, err
 	}
-	if err := removeDrafts(c.Dir, filepath.Join(c.Dir, partsDir)); err != nil {
+	if err := removeDrafts(filepath.Join(c.Dir, partsDir)); err != nil {
 		return nil, err
 	}
 	if err := c.Store.bind(ctx, []setting{
@@ -137,6 +146,10 @@ func (r *Register) Files() []File {
 // they are in the store and in parts of the outputs. A RefusedError means that
 // nothing of the file was taken.
 func (r *Register) Add(ctx context.Context, path string) (f File, known bool, err error) {
+	name := strings.TrimSuffix(filepath.Base(path), purgingEnding)
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsGraphic(c) }) {
+		return File{}, false, &RefusedError{strconv.Quote(path), "its name is not text: rename it"}
+	}
 	content, digest, err := readFile(path)
 	if err != nil {
 		return File{}, false, err
@@ -146,7 +159,7 @@ func (r *Register) Add(ctx context.Context, path string) (f File, known bool, er
 		return f, true, nil
 	}
 	if !known {
-		f = File{ID: int64(len(r.files)) + 1, Digest: digest, Name: strings.TrimSuffix(filepath.Base(path), purgingEnding), Bytes: int64(len(content)), Processed: r.Now()}
+		f = File{ID: int64(len(r.files)) + 1, Digest: digest, Name: name, Bytes: int64(len(content)), Processed: r.Now()}
 	}
 	order, rows, err := readHeader(content)
 	if err != nil {
@@ -198,17 +211,23 @@ func (r *Register) process(ctx context.Context, p processor, rows string, f File
 	if err != nil {
 		return f, err
 	}
-	if err := errors.Join(successful.keep(), unsuccessful.keep(), syncDir(successful.path)); err != nil || known {
+	// The disk and the store work at the same time.
+	var parts errgroup.Group
+	parts.Go(func() error {
+		return errors.Join(successful.keep(), unsuccessful.keep(), syncDir(successful.path))
+	})
+	if err := errors.Join(b.flush(ctx), parts.Wait()); err != nil || known {
 		return f, err
 	}
 	f.Tally = tally
 	return f, b.commit(ctx, &f)
 }
 
-// The two kinds of part.
+// The outputs; the first two are made of parts.
 const (
-	good = "successful"
-	bad  = "unsuccessful"
+	good       = "successful"
+	bad        = "unsuccessful"
+	pseudonyms = "pseudonyms"
 )
 
 func (r *Register) part(digest, kind string) string {
@@ -225,14 +244,11 @@ func (r *Register) Publish(ctx context.Context) error {
 	if r.LegacyID {
 		header += legacyColumn
 	}
-	err := r.publish(good, header)
-	if err == nil {
-		err = r.publish(bad, badHeader)
-	}
-	if err == nil {
-		err = r.publishPseudonyms(ctx)
-	}
-	if err != nil {
+	var outputs errgroup.Group
+	outputs.Go(func() error { return r.publish(good, header) })
+	outputs.Go(func() error { return r.publish(bad, badHeader) })
+	outputs.Go(func() error { return r.publishPseudonyms(ctx) })
+	if err := outputs.Wait(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	r.changed = false
@@ -266,23 +282,24 @@ func (r *Register) publish(kind, header string) error {
 }
 
 func (r *Register) publishPseudonyms(ctx context.Context) error {
-	d, err := newDraft(r.output("pseudonyms"))
+	d, err := newDraft(r.output(pseudonyms))
 	if err != nil {
 		return err
 	}
 	defer d.drop()
 	fmt.Fprintln(d, "pseudonym")
-	if err := r.Store.pseudonyms(ctx, func(p string) error { return writeLine(d.Writer, p) }); err != nil {
+	var lines []byte
+	if err := r.Store.pseudonyms(ctx, func(page []byte) error {
+		lines = lines[:0]
+		for p := range slices.Chunk(page, 16) {
+			lines = append(hex.AppendEncode(lines, p), '\n')
+		}
+		_, err := d.Write(lines)
+		return err
+	}); err != nil {
 		return err
 	}
 	return d.keep()
-}
-
-func writeLine(w *bufio.Writer, s string) error {
-	if _, err := w.WriteString(s); err != nil {
-		return err
-	}
-	return w.WriteByte('\n')
 }
 
 // Likeness compares all members with one another.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/larder-dp/larder/pseudonym"
 )
@@ -145,7 +147,7 @@ func TestNothingLost(t *testing.T) {
 		was := row["not_csv"]
 		if was == "" {
 			was = strings.TrimSuffix(lines[n-1], "\r")
-			fields, ok := splitRow(was, nil)
+			fields, ok := splitRow(was, nil, mostOfRow)
 			if !ok || !slices.Equal(fields, []string{row["name"], row["email"], row["date_of_birth"], row["mobile_no"]}) {
 				t.Fatalf("line %d is not as it was", n)
 			}
@@ -297,6 +299,170 @@ func TestRefusedFiles(t *testing.T) {
 	sameState(t, state, f.state(t))
 }
 
+// What a folder has that no register made stays as it is, and nothing comes to it.
+func TestForeignFolder(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"successful.csv", "unsuccessful.csv", "pseudonyms.csv"} {
+		f := sqliteFixture(t)
+		require.NoError(t, os.MkdirAll(f.dir, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(f.dir, name), []byte("mine"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "letter.draft"), []byte("mine"), 0o600))
+		_, err := Open(context.Background(), f.config(t))
+		require.ErrorContains(t, err, "no register made "+filepath.Join(f.dir, name))
+		entries, err := os.ReadDir(f.dir)
+		require.NoError(t, err)
+		assert.Len(t, entries, 2)
+		require.NoError(t, os.Remove(filepath.Join(f.dir, name)))
+		f.add(t, write(t, filepath.Join(t.TempDir(), "in.csv"), ada))
+		assert.Equal(t, "mine", f.read(t, "letter.draft"))
+	}
+}
+
+// A name that a terminal or a database would not take as text is told in quotes.
+func TestNamesOfFiles(t *testing.T) {
+	t.Parallel()
+	f := sqliteFixture(t)
+	r := f.register(t)
+	defer func() { require.NoError(t, r.Close()) }()
+	dir := t.TempDir()
+	for name, quoted := range map[string]string{"a\xff.csv": `a\xff.csv"`, "a\x1b[31m.csv": `a\x1b[31m.csv"`, "a\nb.csv": `a\nb.csv"`, "a\u202eb.csv": `a\u202eb.csv"`} {
+		_, _, err := r.Add(context.Background(), write(t, filepath.Join(dir, name), ada))
+		var refused *RefusedError
+		require.ErrorAs(t, err, &refused, "%q", name)
+		assert.Contains(t, err.Error(), quoted)
+	}
+	file, _, err := r.Add(context.Background(), write(t, filepath.Join(dir, "März, \"1\".csv"), ada))
+	require.NoError(t, err)
+	require.NoError(t, r.Publish(context.Background()))
+	assert.Equal(t, file.Name, f.table(t, "successful.csv")[0]["file"])
+}
+
+// pseudonyms.csv and the store against a dumb way from successful.csv, over more
+// than one page, and members in order against a dumb sort.
+func TestManyMembers(t *testing.T) {
+	t.Parallel()
+	f := sqliteFixture(t)
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "1.csv"), filepath.Join(dir, "2.csv")
+	writeMix(t, one, Mix{Seed: 1, Rows: perPage, AllGood: true})
+	writeMix(t, two, Mix{Seed: 2, Rows: 9000})
+	f.add(t, one)
+	assert.Equal(t, perPage+1, strings.Count(f.read(t, "pseudonyms.csv"), "\n"), "a page and no more")
+	f.add(t, two)
+
+	first := map[string]map[string]string{} // rows by pseudonym
+	for _, row := range f.table(t, "successful.csv") {
+		if _, ok := first[row["pseudonym"]]; !ok {
+			first[row["pseudonym"]] = row
+		}
+	}
+	all := slices.Sorted(maps.Keys(first))
+	assert.Equal(t, "pseudonym\n"+strings.Join(all, "\n")+"\n", f.read(t, "pseudonyms.csv"))
+
+	r := f.register(t)
+	defer func() { require.NoError(t, r.Close()) }()
+	var want strings.Builder
+	people, mobiles, ids := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, p := range all {
+		row := first[p]
+		for _, column := range []string{"pseudonym", "first_name", "last_name", "birthday", "email", "mobile_no", "line"} {
+			want.WriteString(row[column] + " ")
+		}
+		want.WriteString("\n")
+		birthday, ok := digits8(row["birthday"])
+		require.True(t, ok)
+		people[strings.ToLower(row["first_name"]+" "+row["last_name"])+row["birthday"]] = true
+		mobiles[row["mobile_no"]] = true
+		ids[legacyID(row["last_name"], birthday)] = true
+	}
+	sameState(t, want.String(), dump(t, r.Store.db, `SELECT lower(hex(pseudonym)), first_name, last_name, birthday, email, mobile_no, line FROM membership_members ORDER BY pseudonym`))
+	l, err := r.Likeness(context.Background())
+	require.NoError(t, err)
+	n := len(all)
+	assert.Equal(t, Likeness{int64(n), int64(n - len(people)), int64(n - len(mobiles)), int64(n - len(ids))}, l)
+	assert.NotZero(t, l.SameNameAndBirthday)
+
+	// A store that somebody wrote to is not published.
+	_, err = r.Store.db.Exec(`INSERT INTO membership_members SELECT x'00', '', '', 0, '', '', NULL, 0, 0`)
+	require.NoError(t, err)
+	r.changed = true
+	require.ErrorIs(t, r.Publish(context.Background()), errDamaged)
+}
+
+// Members in order of pseudonyms, the first line of each, against the dumb way.
+func TestInOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		blocks := make([][]member, rapid.IntRange(0, 4).Draw(t, "blocks"))
+		var all []*member
+		first := map[[16]byte]int64{}
+		line := int64(1)
+		for i := range blocks {
+			blocks[i] = make([]member, rapid.IntRange(0, 8).Draw(t, "members"))
+			for j := range blocks[i] {
+				m := &blocks[i][j]
+				line++
+				m.line = line
+				// Few values, some of which differ only in what the short key leaves out.
+				m.pseudonym[rapid.SampledFrom([]int{0, 7, 8, 15}).Draw(t, "at")] = rapid.Byte().Draw(t, "byte") & 3
+				all = append(all, m)
+				if _, ok := first[m.pseudonym]; !ok {
+					first[m.pseudonym] = line
+				}
+			}
+		}
+		got := inOrder(blocks, len(all))
+		if len(got) != len(first) {
+			t.Fatalf("%d members of %d", len(got), len(first))
+		}
+		for i, m := range got {
+			if first[m.pseudonym] != m.line {
+				t.Fatalf("line %d is not the first of its member", m.line)
+			}
+			if i > 0 && bytes.Compare(got[i-1].pseudonym[:], m.pseudonym[:]) >= 0 {
+				t.Fatal("out of order")
+			}
+		}
+	})
+}
+
+// Members that are inserted in several runs are those of one run.
+func TestRunsOfMembers(t *testing.T) {
+	t.Parallel()
+	var blocks [][]member
+	random := rand.New(rand.NewPCG(4, 4))
+	for i := range 4 {
+		block := make([]member, 50)
+		for j := range block {
+			block[j] = member{birthday: 19740203, last: strconv.Itoa(50*i + j), line: int64(50*i + j)}
+			block[j].pseudonym[15] = byte(random.IntN(128)) // a third is there before
+		}
+		blocks = append(blocks, block)
+	}
+	var want string
+	for _, flushes := range [][]bool{{false, false, false, true}, {true, true, true, true}, {false, true, true, true}} {
+		f := sqliteFixture(t)
+		r := f.register(t)
+		b, err := r.Store.start(context.Background(), 1)
+		require.NoError(t, err)
+		for i, block := range blocks {
+			require.NoError(t, b.add(context.Background(), block))
+			if flushes[i] {
+				require.NoError(t, b.flush(context.Background()))
+			}
+		}
+		file := File{ID: 1}
+		require.NoError(t, b.commit(context.Background(), &file))
+		b.end()
+		got := fmt.Sprintln(file.Members) + dump(t, r.Store.db, `SELECT hex(pseudonym), last_name, line FROM membership_members ORDER BY pseudonym`)
+		require.NoError(t, r.Close())
+		if want == "" {
+			want = got
+		}
+		assert.Equal(t, want, got)
+	}
+}
+
 // A failure on the way leaves nothing of the file, and the next run takes it.
 func TestFailureOnTheWay(t *testing.T) {
 	t.Parallel()
@@ -321,6 +487,9 @@ func TestFailureOnTheWay(t *testing.T) {
 	require.NoError(t, r.Close())
 	f.alter = nil
 	assert.Empty(t, f.table(t, "successful.csv"))
+	entries, err := os.ReadDir(filepath.Join(f.dir, "parts"))
+	require.NoError(t, err)
+	assert.Empty(t, entries, "a full disk has the room again")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -400,12 +569,25 @@ func TestPostgres(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, la, lb)
 
+	// Another folder does not get at a store that is in use; with its files in other
+	// folders it publishes nothing.
+	c := g.config(t)
+	c.Dir = t.TempDir()
+	_, err = Open(context.Background(), c)
+	require.ErrorIs(t, err, ErrInUse)
+	require.NoError(t, b.Close())
+	c = g.config(t)
+	c.Dir = t.TempDir()
+	b, err = Open(context.Background(), c)
+	require.NoError(t, err)
+	require.ErrorIs(t, b.Publish(context.Background()), fs.ErrNotExist)
+
 	_, err = Postgres("host=nowhere password=SECRET port=x")
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "SECRET")
 	store, err := Postgres("host=/nonexistent password=SECRET user=ADA")
 	require.NoError(t, err)
-	c := f.config(t)
+	c = f.config(t)
 	require.NoError(t, c.Store.Close())
 	c.Dir, c.Store = t.TempDir(), store
 	_, err = Open(context.Background(), c)

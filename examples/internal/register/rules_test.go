@@ -115,6 +115,10 @@ func TestSplitName(t *testing.T) {
 		{in: "Prof. Dr. Ada Vega, MD, PhD", first: "Ada", last: "Vega"},
 		{in: "Ada Vega Jr.", first: "Ada", last: "Vega"},
 		{in: "Ada Vega III", first: "Ada", last: "Vega"},
+		{in: "Ada Vega M.D.", first: "Ada", last: "Vega"},
+		{in: "Dr. Ada Vega, D.D.S., Ph.D.", first: "Ada", last: "Vega"},
+		{in: "M.R. Vega", first: "M.R.", last: "Vega"},
+		{in: "M.D. Vega", first: "M.D.", last: "Vega"},
 		{in: "Mrs Vega", last: "Vega"},
 		{in: "Vega", last: "Vega"},
 		{in: "Ada Maria Vega", first: "Ada Maria", last: "Vega"},
@@ -211,6 +215,17 @@ func TestAllReasons(t *testing.T) {
 	long := application{raw: [4]string{strings.Repeat("Ada ", 40) + "Vega", strings.Repeat("a", 60) + "@" + strings.Repeat("b", 60) + ".com", "1980-01-01", "12345678"}}
 	long.check(20220101)
 	assert.Zero(t, long.why)
+	short := application{raw: [4]string{"Ada Vega", long.raw[email], "1980", "1"}}
+	short.check(20220101)
+	assert.Equal(t, DateMalformed|MobileNot8, short.why)
+	accents := application{raw: [4]string{strings.Repeat("é ", 60) + "Vega", long.raw[email], "1980-01-01", "1"}}
+	accents.check(20220101)
+	assert.Equal(t, TooLong|MobileNot8, accents.why, "with the others")
+	long.raw[mobileNo], long.raw[dateOfBirth] = "1", "1980"
+	long.check(20220101)
+	assert.Equal(t, TooLong|DateMalformed|MobileNot8, long.why, "with the others")
+	long.raw[mobileNo], long.raw[dateOfBirth] = "12345678", "1980-01-01"
+	long.check(20220101)
 	p, _, err := long.pseudonym(testScope(t), nil)
 	assert.NoError(t, err)
 	assert.Zero(t, p)
@@ -287,7 +302,7 @@ func FuzzSplitName(f *testing.F) {
 		if !strings.Contains(strings.Join(strings.Fields(s), " "), strings.TrimSpace(first+" "+last)) {
 			t.Fatalf("%q: %q %q is not in it", s, first, last)
 		}
-		if strings.Contains(last, ",") || strings.HasSuffix(strings.TrimSpace(first), ",") || isOne(last, suffixes) || isOne(last, titles) {
+		if strings.Contains(last, ",") || strings.HasSuffix(strings.TrimSpace(first), ",") || isSuffix(last) || isTitle(last) {
 			return
 		}
 		if again1, again2, why := SplitName(first + " " + last); again1 != first || again2 != last || why != 0 {

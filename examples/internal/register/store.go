@@ -1,12 +1,17 @@
 package register
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +23,14 @@ type Store struct {
 	db     *sql.DB
 	schema []string
 	// insert adds members that are not there yet and tells how many.
-	insert func(ctx context.Context, conn *sql.Conn, file int64, members []*Member) (int64, error)
+	insert func(ctx context.Context, conn *sql.Conn, file int64, members []*member) (int64, error)
 	begin  string
+	// page selects the pseudonyms after $1, $2 of them at most, one after another in
+	// order; NULL if there are none.
+	page string
+	// ready is called before anything else: it makes what is not there, or fails if
+	// another register has the store.
+	ready func(context.Context) error
 	// clean takes what a record could be out of an error of the driver.
 	clean func(error) error
 }
@@ -51,6 +62,9 @@ func (s *Store) wrap(what string, err error) error {
 // bind makes the tables and notes what a register is made with, or compares it
 // with what an earlier run noted.
 func (s *Store) bind(ctx context.Context, made []setting) error {
+	if err := s.ready(ctx); err != nil {
+		return s.wrap("open the store", err)
+	}
 	for _, statement := range s.schema {
 		if err := s.exec(ctx, "make the tables", statement); err != nil {
 			return err
@@ -118,12 +132,13 @@ type batch struct {
 	conn    *sql.Conn
 	file    int64
 	new     int64
-	pending []Member
+	pending [][]member
+	waiting int // of them
 }
 
 // perRun is how many members are sorted and inserted together: in the order of
 // the key, so that neighbours in the tree are written together.
-const perRun = 1 << 17
+const perRun = 1 << 18
 
 func (s *Store) start(ctx context.Context, file int64) (*batch, error) {
 	conn, err := s.db.Conn(ctx)
@@ -136,9 +151,9 @@ func (s *Store) start(ctx context.Context, file int64) (*batch, error) {
 	return &batch{Store: s, conn: conn, file: file}, nil
 }
 
-func (b *batch) add(ctx context.Context, members []Member) error {
-	b.pending = append(b.pending, members...)
-	if len(b.pending) < perRun {
+func (b *batch) add(ctx context.Context, members []member) error {
+	b.pending = append(b.pending, members)
+	if b.waiting += len(members); b.waiting < perRun {
 		return nil
 	}
 	return b.flush(ctx)
@@ -147,28 +162,44 @@ func (b *batch) add(ctx context.Context, members []Member) error {
 // flush inserts what is pending: of two applications of one member the first,
 // and none of a member who is there.
 func (b *batch) flush(ctx context.Context) error {
-	if len(b.pending) == 0 {
+	if b.waiting == 0 {
 		return nil
 	}
-	members := make([]*Member, len(b.pending))
-	for i := range b.pending {
-		members[i] = &b.pending[i]
-	}
-	slices.SortFunc(members, func(x, y *Member) int {
-		return cmp.Or(strings.Compare(x.Pseudonym, y.Pseudonym), cmp.Compare(x.Line, y.Line))
-	})
-	members = slices.CompactFunc(members, func(x, y *Member) bool { return x.Pseudonym == y.Pseudonym })
-	n, err := b.insert(ctx, b.conn, b.file, members)
+	n, err := b.insert(ctx, b.conn, b.file, inOrder(b.pending, b.waiting))
 	b.new += n
-	b.pending = b.pending[:0]
+	b.pending, b.waiting = nil, 0
 	return b.wrap("store members", err)
 }
 
-// commit makes a file and its members durable, both or none.
-func (b *batch) commit(ctx context.Context, f *File) error {
-	if err := b.flush(ctx); err != nil {
-		return err
+// inOrder sorts by pseudonym and leaves of each the first line.
+func inOrder(blocks [][]member, n int) []*member {
+	type keyed struct {
+		key uint64 // how the pseudonym begins: nearly always enough
+		*member
 	}
+	sorted := make([]keyed, 0, n)
+	for _, block := range blocks {
+		for i := range block {
+			sorted = append(sorted, keyed{binary.BigEndian.Uint64(block[i].pseudonym[:]), &block[i]})
+		}
+	}
+	slices.SortFunc(sorted, func(x, y keyed) int {
+		if x.key != y.key {
+			return cmp.Compare(x.key, y.key)
+		}
+		return cmp.Or(bytes.Compare(x.pseudonym[:], y.pseudonym[:]), cmp.Compare(x.line, y.line))
+	})
+	out := make([]*member, 0, n)
+	for i, m := range sorted {
+		if i == 0 || m.key != sorted[i-1].key || m.pseudonym != sorted[i-1].pseudonym {
+			out = append(out, m.member)
+		}
+	}
+	return out
+}
+
+// commit makes a file and its members, all of them flushed, durable: both or none.
+func (b *batch) commit(ctx context.Context, f *File) error {
 	counts := map[string]int64{}
 	for i, n := range f.Tally.Why {
 		if n > 0 {
@@ -199,24 +230,36 @@ func (s *Store) purged(ctx context.Context, digest string) error {
 	return s.exec(ctx, "note purge", `UPDATE membership_files SET purged = TRUE WHERE digest = $1`, digest)
 }
 
-// pseudonyms calls each with every pseudonym, in order.
-func (s *Store) pseudonyms(ctx context.Context, each func(string) error) error {
-	rows, err := s.db.QueryContext(ctx, `SELECT pseudonym FROM membership_members ORDER BY pseudonym`)
-	if err != nil {
-		return s.wrap("read members", err)
-	}
-	defer func() { _ = rows.Close() }() // its error is in rows.Err
-	var p sql.RawBytes
-	for rows.Next() {
-		if err := rows.Scan(&p); err != nil {
+// perPage is how many pseudonyms the store gives at a time.
+const perPage = 4096
+
+// pseudonyms calls each with all pseudonyms, in order, a page of them at a time: a
+// row of its own for each would cost four times as much.
+func (s *Store) pseudonyms(ctx context.Context, each func([]byte) error) error {
+	for last := []byte{}; ; { // before all others
+		var page []byte
+		if err := s.db.QueryRowContext(ctx, s.page, last, perPage).Scan(&page); err != nil {
 			return s.wrap("read members", err)
 		}
-		if err := each(string(p)); err != nil {
+		if page == nil {
+			return nil
+		}
+		if len(page)%16 != 0 {
+			return errDamaged
+		}
+		for p := range slices.Chunk(page, 16) {
+			if bytes.Compare(p, last) <= 0 { // SQLite keeps the order of what it joins without promising it
+				return errDamaged
+			}
+			last = p
+		}
+		if err := each(page); err != nil {
 			return err
 		}
 	}
-	return s.wrap("read members", rows.Err())
 }
+
+var errDamaged = errors.New("read members: the store has what was never put there: check it")
 
 // Likeness counts members who may be the same person, and persons who would
 // have been taken for the same.
@@ -233,29 +276,65 @@ type Likeness struct {
 	SameLegacyID int64
 }
 
-// likeness reads all members once.
+// likeness reads all members once, below database/sql, whose conversion of each
+// value would cost as much as the rest.
 func (s *Store) likeness(ctx context.Context) (l Likeness, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT first_name, last_name, birthday, mobile_no FROM membership_members`)
+	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return l, s.wrap("read members", err)
 	}
-	defer func() { _ = rows.Close() }() // its error is in rows.Err
-	people, mobiles, ids := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for rows.Next() {
-		var first, last, birthday, mobile string
-		if err := rows.Scan(&first, &last, &birthday, &mobile); err != nil {
-			return l, s.wrap("read members", err)
+	// Hashes of 64 bits, under a seed of this process: two of a million members' meet
+	// once in 30 million runs, and then a count is one too high.
+	var people, mobiles, ids []uint64
+	seed := maphash.MakeSeed()
+	var key []byte
+	hash := func(parts ...string) uint64 {
+		key = key[:0]
+		for _, part := range parts {
+			key = append(append(key, part...), 0) // no part has a zero byte
 		}
-		l.Members++
-		people[strings.ToLower(first+" "+last)+birthday] = true
-		mobiles[mobile] = true
-		d, _ := digits8(birthday)
-		ids[legacyID(last, d)] = true
+		return maphash.Bytes(seed, key)
 	}
-	l.SameNameAndBirthday = l.Members - int64(len(people))
-	l.SameMobile = l.Members - int64(len(mobiles))
-	l.SameLegacyID = l.Members - int64(len(ids))
-	return l, s.wrap("read members", rows.Err())
+	legacy := map[int64]string{} // hashes of birthdays
+	err = conn.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, `SELECT first_name, last_name, birthday, mobile_no FROM membership_members`, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }() // its error is in rows.Next
+		row := make([]driver.Value, 4)
+		for {
+			if err := rows.Next(row); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			first, ok1 := row[0].(string)
+			last, ok2 := row[1].(string)
+			birthday, ok3 := row[2].(int64)
+			mobile, ok4 := row[3].(string)
+			if !ok1 || !ok2 || !ok3 || !ok4 {
+				return errDamaged
+			}
+			day, ok := legacy[birthday]
+			if !ok {
+				day = legacyHash(Date(birthday))
+				legacy[birthday] = day
+			}
+			people = append(people, hash(strings.ToLower(first), strings.ToLower(last), Date(birthday).String()))
+			mobiles = append(mobiles, hash(mobile))
+			ids = append(ids, hash(last, day))
+		}
+	})
+	l.Members = int64(len(people))
+	l.SameNameAndBirthday, l.SameMobile, l.SameLegacyID = repeated(people), repeated(mobiles), repeated(ids)
+	return l, s.wrap("read members", errors.Join(err, conn.Close()))
+}
+
+// repeated is how many values are there before. It sorts them.
+func repeated(values []uint64) int64 {
+	slices.Sort(values)
+	return int64(len(values) - len(slices.Compact(values)))
 }
 
 // Close closes the store.

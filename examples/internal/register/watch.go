@@ -156,10 +156,10 @@ func (w *Watcher) take(ctx context.Context, name string, l look) error {
 	f, known, err := w.r.Add(ctx, filepath.Join(w.Dir, name))
 	var refused *RefusedError
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // taken away since it was listed
+	case errors.Is(err, fs.ErrNotExist) && !exists(filepath.Join(w.Dir, name)): // taken away since it was listed
 		delete(w.seen, name)
 		return nil
-	case errors.As(err, &refused), errors.Is(err, fs.ErrPermission):
+	case errors.As(err, &refused):
 		l.digest = ""
 		w.Tell(Event{Name: name, Refused: err})
 	case err != nil:

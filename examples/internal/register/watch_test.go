@@ -166,6 +166,37 @@ func TestPurge(t *testing.T) {
 	assert.NotContains(t, b.read(t, "audit.log"), "late", "no names in the log")
 }
 
+// What was purged and comes again is known, counts nothing and is removed at once.
+func TestAgainAfterPurge(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t, nil)
+	b.put(t, "a.csv", ada)
+	b.step(t, 0)
+	b.step(t, time.Minute)
+	assert.Equal(t, "purged a.csv", b.step(t, 168*time.Hour))
+	successful := b.read(t, "successful.csv")
+	b.close(t)
+	b.open(t, nil)
+	defer b.close(t)
+	b.put(t, "again.csv", ada)
+	b.step(t, 0)
+	assert.Equal(t, "known again.csv, purged again.csv", b.step(t, time.Minute))
+	assert.Equal(t, successful, b.read(t, "successful.csv"))
+	assert.Equal(t, []string{"processed", "purging", "purged", "purging", "purged"}, auditEvents(t, b.fixture))
+}
+
+// A file that cannot be taken for want of our own folder is not one that is gone.
+func TestWatchWithoutParts(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t, nil)
+	defer b.close(t)
+	b.put(t, "a.csv", ada)
+	b.step(t, 0)
+	require.NoError(t, os.Remove(filepath.Join(b.fixture.dir, "parts")))
+	b.now = b.now.Add(time.Minute)
+	require.ErrorContains(t, b.w.Step(context.Background()), "process "+filepath.Join(b.dir, "a.csv"))
+}
+
 // A file that was replaced after it was taken is not removed for the old one.
 func TestPurgeOfReplacedFile(t *testing.T) {
 	t.Parallel()
