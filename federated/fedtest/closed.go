@@ -25,7 +25,7 @@ func FailsClosed(t testing.TB, c Config) { t.Helper(); failsClosed.in(t, c) }
 // CheckFailsClosed is FailsClosed outside a test.
 func CheckFailsClosed(c Config) error { return failsClosed.over(c) }
 
-var failsClosed = check{"FailsClosed", 11, func(c Config, seed uint64) error {
+var failsClosed = check{"FailsClosed", 22, func(c Config, seed uint64) error {
 	for _, k := range closedCases {
 		w := c.drawWorld(seed)
 		b := &bench{c: c, w: w}

@@ -40,7 +40,7 @@ func CheckRounds(c Config) error { return rounds.over(c) }
 
 var (
 	rounds        = check{"Rounds", 44, func(c Config, seed uint64) error { return c.tryRounds(seed, 300*time.Millisecond) }}
-	virtualRounds = check{"Rounds", 330, func(c Config, seed uint64) error { return c.tryRounds(seed, time.Minute) }}
+	virtualRounds = check{"Rounds", 660, func(c Config, seed uint64) error { return c.tryRounds(seed, time.Minute) }}
 )
 
 func (c Config) tryRounds(seed uint64, deadline time.Duration) error {
@@ -301,14 +301,14 @@ func CheckNoise(c Config) error { return noise.over(c) }
 
 var noise = check{"Noise", 9, func(c Config, seed uint64) error {
 	w := c.drawWorld(seed)
-	if w.tpl.Cells != federated.Chain {
+	weigh := c.weighNoise
+	switch {
+	case w.tpl.Trust == federated.Local:
+		w, weigh = c.grown(seed, 3, 100), c.weighFlips // whose members are set bits enough
+	case w.tpl.Cells != federated.Chain:
 		w = c.grown(seed, 24, 12)
 	}
 	w.selects = false
-	weigh := c.weighNoise
-	if w.tpl.Trust == federated.Local {
-		weigh = c.weighFlips
-	}
 	got, err := weigh(w)
 	if err == nil && got == "" {
 		got, err = c.trySelection(seed)

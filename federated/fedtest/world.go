@@ -393,8 +393,11 @@ func (d drawer) priced(u *unitRows) []federated.Line {
 	for i := range out {
 		switch n := d.IntN(16); {
 		case n == 0:
-			out[i].Spend = 1<<62 + d.Int64N(1<<40) // two of them wrap
+			out[i].Spend = 1<<62 + d.Int64N(1<<40)
 			u.planted = append(u.planted, Canary{Name: "spend", Value: out[i].Spend})
+			if d.IntN(2) == 0 { // two of them wrap
+				out = append(out, out[i])
+			}
 		case n == 1:
 			out[i].Spend = d.Int64N(3) - 1
 		case n < 9:
