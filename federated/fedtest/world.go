@@ -439,6 +439,10 @@ func (d drawer) sale(u *unitRows, member, segment string, s federated.NodeID) {
 		r.Stores = []federated.NodeID{s, "elsewhere"}[d.IntN(2):]
 	}
 	d.row(u, s, federated.Sales, r)
+	if d.IntN(3) == 0 { // the basket goes on in another record
+		r.Time, r.Lines = d.when(u), d.priced(u)
+		d.row(u, s, federated.Sales, r)
+	}
 }
 
 // shrink makes a failing world smaller while bad says that it still fails.
