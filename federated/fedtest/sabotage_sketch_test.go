@@ -468,7 +468,7 @@ func (l oneHome) Reserve(ctx context.Context, c dp.Charge) (dp.Entry, error) {
 func TestSabotageSpendRFMAndSketches(t *testing.T) {
 	var builds []dptest.Sabotage
 	for i, s := range sketchSabotages {
-		if testing.Short() && i%4 != 0 {
+		if testing.Short() && i%12 != 0 {
 			continue
 		}
 		builds = append(builds, dptest.Sabotage{Name: s.name, Source: s.source, Check: func() error {
