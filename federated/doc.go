@@ -122,8 +122,11 @@
 // id, 1; node id; flags, 1; number of partitions n, 4; n amounts of 8 bytes in
 // the order of the query's partitions; if flag 1, n counts of units of 8 bytes;
 // if flag 2, n inventory counts of 8 bytes, two's complement. Amounts and counts
-// are at least 0, inventory above −2⁶², and all below 2⁶². The length depends on
-// the query and on whether the node tells an inventory, never on a record.
+// are at least 0, inventory above −2⁶², and all below 2⁶². Of DistinctMembers the
+// flags are 4, n is the number of bins, and n/8 bytes follow: bin 8i+j is set if
+// byte i has the bit 2^j. A member's bin is ⌊n·x/2⁶⁴⌋, with x the first 8 bytes of
+// AES-128 of her pseudonym under the key "larder sketch 1" 00, which is no secret. The
+// length depends on the query and on whether the node tells an inventory, never on a record.
 //
 // Refusal, node to coordinator: "LARDER-REFUSAL-1\n", then a JSON object of the
 // strings node, rule, asked, accepts, each of at most 1 KiB and no others.

@@ -151,6 +151,10 @@ func remake(q federated.Query, asked federated.Question) (federated.Query, error
 		return federated.MemberCount(asked)
 	case "net_demand/1":
 		return federated.NetDemand(asked)
+	case "spend/1":
+		return federated.Spend(asked)
+	case "distinct_members/1":
+		return federated.DistinctMembers(asked, binsOf(q))
 	}
 	return federated.Query{}, errors.New("no such query")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ func FailsClosed(t testing.TB, c Config) { t.Helper(); failsClosed.in(t, c) }
 // CheckFailsClosed is FailsClosed outside a test.
 func CheckFailsClosed(c Config) error { return failsClosed.over(c) }
 
-var failsClosed = check{"FailsClosed", 11, func(c Config, seed uint64) error {
+var failsClosed = check{"FailsClosed", 22, func(c Config, seed uint64) error {
 	for _, k := range closedCases {
 		w := c.drawWorld(seed)
 		b := &bench{c: c, w: w}
@@ -204,11 +205,15 @@ var closedCases = []closedCase{
 		if b.err != nil {
 			return
 		}
-		fits := federated.Limits{Budget: times(q.Cost(), 1), Units: []federated.Unit{b.w.tpl.Unit}, Trusts: []federated.Trust{federated.TrustedCoordinator}, MinQuorum: len(b.w.stores)}
+		mine, others := federated.TrustedCoordinator, federated.Local
+		if local(q) {
+			mine, others = others, mine
+		}
+		fits := federated.Limits{Budget: times(q.Cost(), 1), Units: []federated.Unit{b.w.tpl.Unit}, Trusts: []federated.Trust{mine}, MinQuorum: len(b.w.stores)}
 		dear, unit, trust, quorum, none := fits, fits, fits, fits, fits
 		dear.Budget.Epsilon *= 0.99
 		unit.Units = nil
-		trust.Trusts = []federated.Trust{federated.Local}
+		trust.Trusts = []federated.Trust{others}
 		quorum.MinQuorum++
 		none.MinQuorum = 0
 		for name, l := range map[string]*federated.Limits{"costs too much": &dear, "another unit": &unit, "another trust model": &trust, "too small a quorum": &quorum, "no quorum set": &none, "an empty policy": nil} {
@@ -248,6 +253,12 @@ var closedCases = []closedCase{
 			},
 			"unknown parameters": func(a *ask) {
 				a.query = bytes.Replace(a.query, []byte(`"params":null`), []byte(`"params":{"all":true}`), 1)
+				for _, stock := range []string{"bins", "recency_days"} {
+					a.query = bytes.Replace(a.query, fmt.Appendf(nil, `"params":{%q`, stock), fmt.Appendf(nil, `"params":{"all":true,%q`, stock), 1)
+				}
+			},
+			"bins that are none": func(a *ask) {
+				a.query = bytes.Replace(a.query, []byte(`{"bins":`), []byte(`{"bins":1`), 1)
 			},
 			"bounds that are none": func(a *ask) {
 				a.query = bytes.Replace(a.query, []byte(`"max_nodes":`), []byte(`"max_nodes":-`), 1)
@@ -275,16 +286,24 @@ var closedCases = []closedCase{
 			return
 		}
 		q := b.query(ordinary, 1)
-		for name, change := range map[string]func(*federated.NodeConfig){
+		lacking := map[string]func(*federated.NodeConfig){
 			"no pseudonym key": func(n *federated.NodeConfig) { n.Pseudonym = nil },
 			"no memberships": func(n *federated.NodeConfig) {
-				if b.w.tpl.Unit == federated.UnitMember {
+				if b.w.tpl.Unit == federated.UnitMember && (binsOf(q) == 0 || local(q)) { // which a union does without
 					n.Memberships = nil
 				} else {
 					n.Pseudonym, n.Memberships = nil, nil
 				}
 			},
-		} {
+		}
+		if local(q) {
+			lacking["no ledger for flipped answers"] = func(n *federated.NodeConfig) { n.Ledger = nil }
+			if b.w.tpl.Unit == federated.UnitMember {
+				lacking["another number of homes in the epoch"] = func(n *federated.NodeConfig) { n.MaxNodes++ }
+				lacking["no number of homes"] = func(n *federated.NodeConfig) { n.MaxNodes = 0 }
+			}
+		}
+		for name, change := range lacking {
 			s := setup{seed: 7, budget: dp.Budget{Epsilon: 100, Delta: 0.5}, node: change}
 			f, err := b.c.federation(b.w, s)
 			if err != nil {
@@ -323,8 +342,13 @@ var closedCases = []closedCase{
 		l, asked := rel.Label(), q.Question()
 		b.want(l.Digest == q.Digest() && l.Round == 3 && l.Epoch == asked.Epoch && l.Query == q.Name() && l.Unit == asked.Unit &&
 			l.Cells == asked.Cells && l.Window == asked.Window && l.Trust == asked.Trust, "the label names another question")
-		b.want(l.Bounds == asked.Bounds && l.Cost == q.Cost() && l.Sensitivity == q.Noise().Sensitivity() &&
-			l.Noise.StdDev == q.Noise().StdDev() && l.Noise.Mechanism == q.Noise().Mechanism(), "the label has other bounds, costs or noise than the query")
+		b.want(l.Bounds == asked.Bounds && l.Cost == q.Cost() && l.Sensitivity == sensitivity(q) && l.Bins == int64(binsOf(q)), "the label has other bounds, costs or bins than the query")
+		if local(q) {
+			b.want(l.Noise.Mechanism == dp.RandomizedResponse && math.Abs(l.Noise.Scale-flipRate(asked.Privacy.Epsilon)) < 1e-12 &&
+				l.Cost.Epsilon == asked.Privacy.Epsilon*float64(asked.Bounds.MaxNodes), "the label has other flips than the query, or their cost at one node for that at all")
+		} else {
+			b.want(l.Noise.StdDev == q.Noise().StdDev() && l.Noise.Mechanism == q.Noise().Mechanism(), "the label has other noise than the query")
+		}
 		e, err := b.f.coordinator.ledger.Lookup(context.Background(), keyOf(q))
 		b.want(err == nil && e.Charge.Cost == q.Cost() && e.Charge.Unit == string(asked.Unit) && e.Charge.Count <= 1, "the charge is %v, and the query costs %v", e.Charge, q.Cost())
 		b.want(bytes.Equal(e.Release, []byte(asJSON(rel))), "the release that was told is not the one that was stored")
@@ -365,6 +389,10 @@ var closedCases = []closedCase{
 	{"randomness that fails", "without randomness there is no number; the charge stays spent", meansNumber, func(b *bench) {
 		q := b.query(ordinary, 1)
 		if b.err != nil || !b.start(setup{}) {
+			return
+		}
+		if local(q) {
+			b.unflippable(q)
 			return
 		}
 		b.f.coordinator.coins.fail = errors.New("no entropy")
@@ -436,6 +464,13 @@ var closedCases = []closedCase{
 		b.want(err == nil, "it is refused: %v", err)
 		b.want(inOrder(b.f.h.events) == "", "%s", inOrder(b.f.h.events))
 		asked := askOf(q, 200)
+		if local(q) { // it is noised: anybody may have the same again
+			for _, m := range b.f.lane.rounds[0].answers {
+				again, err := b.f.nodes[m.From].Answer(context.Background(), asked.encode())
+				b.want(err == nil && bytes.Equal(again, m.Body), "%s tells another session another answer (%v)", m.From, err)
+			}
+			return
+		}
 		b.raw(asked, "another session of the coordinator, in a round that was answered")
 	}},
 	{"a node that is asked twice", "a node with a ledger charges a question once and answers it in one way", meansTwice, func(b *bench) {
@@ -485,6 +520,9 @@ var closedCases = []closedCase{
 			for p := range r.amounts {
 				r.amounts[p] = maxCell - int64(i)
 			}
+			if bins := binsOf(q); bins > 0 { // a sketch ends at its bins
+				r.amounts, r.bitmap = nil, bytes.Repeat([]byte{0xff}, bins/8)
+			}
 			b.f.nodes[s].node = saying(r.encode())
 		}
 		rel, err := b.run(q)
@@ -492,6 +530,10 @@ var closedCases = []closedCase{
 			return
 		}
 		for cell := range rel.Cells() {
+			if bins := int64(binsOf(q)); bins > 0 {
+				b.want(cell.Noised == bins, "%d bins are set of %d, and every store has all of them", cell.Noised, bins)
+				continue
+			}
 			b.want(cell.Noised >= maxCell-8, "%s %s is %d where every store has 2⁶²", cell.Store, cell.Partition, cell.Noised)
 		}
 		for cell := range rel.Totals() {
@@ -520,6 +562,13 @@ var otherQuestions = map[string]func(*federated.Question){
 	},
 	"other kind": func(q *federated.Question) {
 		q.From, q.Unit, q.Bounds.MaxNodes = federated.Sales, federated.UnitSale, 1
+	},
+	"another trust model": func(q *federated.Question) {
+		if q.Trust == federated.Local {
+			q.Trust, q.Privacy.Mechanism, q.Bounds.MaxNodes = federated.TrustedCoordinator, dp.DiscreteLaplace, 1
+		} else {
+			q.Trust, q.Privacy.Mechanism, q.Privacy.Delta = federated.Local, dp.Auto, 0
+		}
 	},
 	"another selection": func(q *federated.Question) {
 		q.Select = dp.Params{Epsilon: 3, Delta: 1e-6, Mechanism: dp.DiscreteLaplace}
@@ -559,6 +608,28 @@ func (b *bench) interrupted(q federated.Query) {
 		if b.c.Ledger.Reopen == nil || !b.must(b.f.Restart(federated.CoordinatorID)) {
 			return
 		}
+	}
+}
+
+// unflippable takes the nodes' randomness away: nothing is sent, and when it is back they
+// answer for the charge that they have.
+func (b *bench) unflippable(q federated.Query) {
+	for _, n := range b.f.nodes {
+		n.coins.fail = errors.New("no entropy")
+	}
+	rel, err := b.run(q)
+	b.silent(q, rel, err)
+	b.unanswered("without randomness", q)
+	for _, n := range b.f.nodes {
+		n.coins.fail = nil
+	}
+	_, err = b.run(q)
+	b.want(err == nil, "it is refused when randomness is back: %v", err)
+	one, err := b.reference(q, b.f.setup.budget)
+	b.must(err)
+	for id, n := range b.f.nodes {
+		left, err := n.ledger.Left(context.Background(), b.w.epoch, string(b.w.tpl.Unit))
+		b.want(err == nil && left == one, "%s has %v left, and one charge leaves %v", id, left, one)
 	}
 }
 
@@ -614,6 +685,8 @@ func inOrder(events []event) string {
 		case e.what == "lookup" && e.err == nil:
 			reserved[k], committed[k] = true, true // by an earlier life
 			own[e.who] = [2]bool{true, true}
+		case e.what == "random" && e.who != "*" && !own[e.who][0]:
+			return fmt.Sprintf("%s flipped bits before its own charge was durable", e.who)
 		case e.what == "random" && e.key != (dp.Key{}) && !reserved[k]:
 			return "noise was drawn before its charge was durable"
 		case e.what == "told" && !committed[k]:

@@ -65,6 +65,9 @@ type Template struct {
 	Unit federated.Unit
 	// Cells as in a Question; empty means PerStore.
 	Cells federated.Cells
+	// Trust as in a Question; empty means TrustedCoordinator. Under Local the kit gives
+	// every node a ledger, and parameters for flips in place of those for noise.
+	Trust federated.Trust
 }
 
 // A Node answers messages; *federated.Node is one.
@@ -77,24 +80,63 @@ type Coordinator interface {
 	Run(ctx context.Context, q federated.Query) (*federated.Release, error)
 }
 
-// stockQuestions are Larder's stock queries in every unit that they have.
+// stockQuestions are Larder's stock queries in every unit and trust model that they
+// have. Those that come first are what a check of few runs draws.
 func stockQuestions() []Template {
-	net, count := federated.NetDemand, func(q federated.Question) (federated.Query, error) {
-		q.Bounds.LInf, q.Bounds.L1 = 1, min(q.Bounds.L1, q.Bounds.L0)
-		return federated.MemberCount(q)
-	}
+	var (
+		net, distinct = federated.NetDemand, distinctMembers
+		histograms    = scored(federated.RFM.Histograms)
+		scores, bins  = scored(federated.RFM.Scores), scored(federated.RFM.Bins)
+		count         = func(q federated.Question) (federated.Query, error) {
+			q.Bounds.LInf, q.Bounds.L1 = 1, min(q.Bounds.L1, q.Bounds.L0)
+			return federated.MemberCount(q)
+		}
+	)
 	return []Template{
-		{net, federated.Lists, federated.UnitMember, federated.PerStore},
-		{net, federated.Sales, federated.UnitSale, federated.Chain},
-		{net, federated.Lists, federated.UnitList, federated.PerStore},
-		{count, federated.Memberships, federated.UnitMember, federated.PerStore},
-		{net, federated.Sales, federated.UnitMemberAtNode, federated.PerStore},
-		{net, federated.Lists, federated.UnitMember, federated.Chain},
-		{net, federated.Sales, federated.UnitMember, federated.PerStore},
-		{net, federated.Lists, federated.UnitList, federated.Chain},
-		{net, federated.Lists, federated.UnitMemberAtNode, federated.PerStore},
-		{count, federated.Sales, federated.UnitMemberAtNode, federated.Chain},
-		{net, federated.Sales, federated.UnitSale, federated.PerStore},
+		{net, federated.Lists, federated.UnitMember, federated.PerStore, ""},
+		{net, federated.Sales, federated.UnitSale, federated.Chain, ""},
+		{distinct, federated.Memberships, federated.UnitMember, federated.Chain, federated.Local},
+		{count, federated.Memberships, federated.UnitMember, federated.PerStore, ""},
+		{federated.Spend, federated.Sales, federated.UnitMember, federated.PerStore, ""},
+		{distinct, federated.Sales, federated.UnitMember, federated.Chain, ""},
+		{net, federated.Lists, federated.UnitList, federated.PerStore, ""},
+		{histograms, federated.Sales, federated.UnitMember, federated.Chain, ""},
+		{distinct, federated.Sales, federated.UnitMemberAtNode, federated.Chain, federated.Local},
+		{net, federated.Sales, federated.UnitMemberAtNode, federated.PerStore, ""},
+		{net, federated.Lists, federated.UnitMember, federated.Chain, ""},
+		{net, federated.Sales, federated.UnitMember, federated.PerStore, ""},
+		{net, federated.Lists, federated.UnitList, federated.Chain, ""},
+		{federated.Spend, federated.Sales, federated.UnitSale, federated.Chain, ""},
+		{net, federated.Lists, federated.UnitMemberAtNode, federated.PerStore, ""},
+		{count, federated.Sales, federated.UnitMemberAtNode, federated.Chain, ""},
+		{net, federated.Sales, federated.UnitSale, federated.PerStore, ""},
+		{scores, federated.Sales, federated.UnitMemberAtNode, federated.Chain, ""},
+		{distinct, federated.Memberships, federated.UnitMemberAtNode, federated.Chain, ""},
+		{federated.Spend, federated.Sales, federated.UnitMemberAtNode, federated.PerStore, ""},
+		{bins, federated.Sales, federated.UnitSale, federated.PerStore, ""},
+		{distinct, federated.Lists, federated.UnitMember, federated.Chain, federated.Local},
+	}
+}
+
+// distinctMembers asks in bins enough for flips by what few stores there are.
+func distinctMembers(q federated.Question) (federated.Query, error) {
+	q.Select = dp.Params{} // it has none
+	if q.Trust != federated.Local || q.Unit != federated.UnitMember {
+		q.Bounds.MaxNodes = 1
+	}
+	return federated.DistinctMembers(q, 1024)
+}
+
+// scored asks by a grid, of a window with both ends.
+func scored(of func(federated.RFM, federated.Question) (federated.Query, error)) func(federated.Question) (federated.Query, error) {
+	return func(q federated.Question) (federated.Query, error) {
+		if q.Window.From.IsZero() || q.Window.To.IsZero() {
+			q.Window = oneWeek
+		}
+		return of(federated.RFM{
+			RecencyDays: 1, FrequencySteps: 2, MonetarySteps: 2, MinDays: 1, Except: []string{"coffee"},
+			Cuts: &[3][4]int{{1, 2, 4, 6}, {1, 2, 3, 5}, {3, 6, 9, 14}},
+		}, q)
 	}
 }
 
@@ -201,7 +243,7 @@ func (k check) over(c Config) error {
 		n = max(n, k.runs, 1000)
 	case n > 0:
 	case testing.Testing() && testing.Short():
-		n = max(k.runs/5, min(k.runs, len(c.Questions)))
+		n = max(k.runs/5, min(k.runs, len(c.Questions), 11)) // the stock questions of every family and unit
 	default:
 		n = k.runs
 	}

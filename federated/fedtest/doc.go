@@ -34,27 +34,41 @@
 //
 // Worlds are drawn from a seed: stores, members with lists, sales and home stores,
 // anonymous baskets, rows that repeat, disagree, lie outside of the window, or have
-// amounts from −1 to beyond 2⁶². A seed always gives the same world, the
+// pieces and prices from −1 to beyond 2⁶². A seed always gives the same world, the
 // same coins and, in a *testing.T, the same virtual time, so a failing seed fails
 // again; the message has the command, such as
 //
 //	LARDER_SEED=17 go test -count=1 -run '^TestOurs$/^Rounds$' .
 //
 // LARDER_FULL=1 draws 1,000 worlds a check. What a team brings must take its
-// randomness from CoordinatorConfig.Random and be otherwise deterministic, or
-// DataIndependence fails: a difference that nobody can repeat hides those that
-// depend on data.
+// randomness from CoordinatorConfig.Random and NodeConfig.Random and be otherwise
+// deterministic, or DataIndependence fails: a difference that nobody can repeat hides
+// those that depend on data.
 //
 // The kit's transport does the legal and rare: it asks twice, delivers twice,
 // out of order, late, and after everything is over. It reads the wire by
 // package federated's doc and not with its code, and compares rounds with that
-// doc's rules written down plainly.
+// doc's rules written down plainly: sums within their bounds, what RFM makes of all that
+// a unit did, the bin of every member.
+//
+// A sketch of DistinctMembers is no sum. Neighbours compares the number of bins that are set
+// in any node's; under Local, where nodes flip bits, all bits as they are sent: two worlds under
+// the same coins flip the same ones, so that they differ where they do before the flips. Rounds
+// asks at an ε at which no bit is flipped, and compares every bin with the records. Noise looks at
+// the flips, which are what a node sent and did not have: their rate at every node, among set
+// bits and clear ones; that those of two nodes, questions, rounds or epochs have nothing to do
+// with each other; that whoever asks again gets the same. Crashes lets a node answer a second
+// life of the coordinator under Local, with the same bytes: they are noised. A sketch selects no
+// cells and has no sum that could wrap, so that for these rules FailsClosed only wants that it ends
+// at its bins, and Noise nothing.
 //
 // # Threats
 //
 //	what could go wrong                          check             what the check cannot see
 //	noise scaled to less than a unit moves       Neighbours        worlds that it did not draw; a unit that the records do not show,
 //	                                                               such as two ids of one person
+//	a member counted twice by sketches, or at    Neighbours,       a sketch in another format than Larder's: the bins are compared with those
+//	a bin that a guess of her id finds           Rounds            of package federated's doc
 //	facts in errors, refusals, logs, metrics,    DataIndependence  timing; what goes elsewhere than NodeConfig.Log, Config.Metrics and
 //	lengths, order, keys, inventory                                the messages; what shows at larger scale only
 //	a member, id, time or key in what leaves     NoLeaks           other encodings and encryptions; hashes of several fields together, or with a
@@ -65,6 +79,10 @@
 //	                                                               transport's, see TestTransport
 //	noise missing, shared, repeated, too small   Noise             less than a third of the variance; the shape of the distribution;
 //	                                                               randomness that is bad and looks good: dptest audits samplers
+//	flips under Local missing, shared, of        Noise, Crashes    a rate that is off by less than a tenth at a node, or a third among set
+//	another ε, or drawn anew for one answer                        bits; flips of which less than a tenth is shared
+//	a node that flips and does not charge        FailsClosed,      two ledgers for one node
+//	what all homes of a member lose              Crashes
 //	charges and releases lost or doubled         Crashes           a disk that lies; a crash inside of a call to the ledger:
 //	                                                               dptest.LedgerConformance, and the ledger's own tests
 //

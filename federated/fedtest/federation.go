@@ -48,6 +48,7 @@ type nodeProcess struct {
 	p       *process
 	node    Node
 	ledger  dp.Ledger
+	coins   *coins // of the noise that the node draws itself
 	mu      sync.Mutex
 	records int // that were read since it started
 }
@@ -61,7 +62,7 @@ type coordinatorProcess struct {
 }
 
 // NewFederation returns the federation of a seed, of so many stores and privacy
-// units; 0 stores means as drawn. LARDER_SEED overrides seed, and a test that fails prints the command
+// units; 0 stores means as drawn. A question under federated.Local is for few stores only. LARDER_SEED overrides seed, and a test that fails prints the command
 // that replays it. Its coordinator's budget is ε 1,000 an epoch, δ 0.5.
 func NewFederation(t testing.TB, c Config, seed uint64, stores, units int) *Federation {
 	t.Helper()
@@ -161,8 +162,14 @@ func (f *Federation) startNode(id federated.NodeID) error {
 	} else {
 		nc.Allow = anything(f.c.Functions)
 	}
-	if f.setup.nodeBudget != nil {
-		if n.ledger, err = f.open(n.ledger, *f.setup.nodeBudget); err != nil {
+	n.coins = newCoins(n.p, f.setup.seed)
+	nc.Random, nc.MaxNodes = n.coins, f.w.bounds.MaxNodes
+	own := f.setup.nodeBudget
+	if own == nil && f.w.tpl.Trust == federated.Local { // which takes one
+		own = &f.setup.budget
+	}
+	if own != nil {
+		if n.ledger, err = f.open(n.ledger, *own); err != nil {
 			return fmt.Errorf("open ledger of a node: %w", err)
 		}
 		nc.Ledger, _ = newGate(n.ledger, n.p)
@@ -187,7 +194,7 @@ func anything(functions []federated.Function) federated.Policy {
 		Trusts:    []federated.Trust{federated.TrustedCoordinator, federated.Local},
 		MinQuorum: 1,
 	}
-	for _, name := range []string{"net_demand/1", "member_count/1"} {
+	for _, name := range []string{"net_demand/1", "member_count/1", "spend/1", "rfm_histograms/1", "rfm_scores/1", "distinct_members/1"} {
 		p.Names[name] = l
 	}
 	for _, fn := range functions {

@@ -191,6 +191,9 @@ func another(m federated.Message) federated.Message {
 	if r, err := parseReport(m.Body); err == nil && len(r.amounts) > 0 {
 		r.amounts[0]++
 		m.Body = r.encode()
+	} else if err == nil && r.bitmap != nil {
+		r.bitmap[0] ^= 1
+		m.Body = r.encode()
 	}
 	return m
 }
@@ -201,6 +204,9 @@ func damage(b []byte, how int) []byte {
 	r, err := parseReport(b)
 	if err != nil { // a refusal
 		return b[:len(b)-1]
+	}
+	if r.bitmap != nil && how%12 > 6 {
+		return damageSketch(b, r, how%12)
 	}
 	switch how % 12 {
 	case 0:
@@ -232,6 +238,23 @@ func damage(b []byte, how int) []byte {
 		}
 	case 11:
 		binary.BigEndian.PutUint32(b[len(b)-8*len(slices.Concat(r.amounts, r.units, r.inventory))-4:], 1<<31)
+		return b
+	}
+	return r.encode()
+}
+
+func damageSketch(b []byte, r report, how int) []byte {
+	switch how {
+	case 7: // fewer bins
+		r.bitmap = r.bitmap[:len(r.bitmap)-8]
+	case 8: // more
+		r.bitmap = append(r.bitmap, make([]byte, 8)...)
+	case 9: // a sum in place of a sketch
+		r.amounts, r.bitmap = []int64{1}, nil
+	case 10: // no whole number of words
+		r.bitmap = r.bitmap[:len(r.bitmap)-1]
+	default:
+		binary.BigEndian.PutUint32(b[len(b)-len(r.bitmap)-4:], 1<<31)
 		return b
 	}
 	return r.encode()

@@ -23,7 +23,7 @@ func Neighbours(t testing.TB, c Config) { t.Helper(); neighbours.in(t, c) }
 // CheckNeighbours is Neighbours outside a test.
 func CheckNeighbours(c Config) error { return neighbours.over(c) }
 
-var neighbours = check{"Neighbours", 330, func(c Config, seed uint64) error {
+var neighbours = check{"Neighbours", 660, func(c Config, seed uint64) error {
 	w := c.drawWorld(seed)
 	i := rand.New(rand.NewPCG(seed, 2)).IntN(len(w.units))
 	got, err := c.compareNeighbours(w, i)
@@ -75,29 +75,59 @@ func (c Config) observe(w *world, q federated.Query) (observation, error) {
 		return o, nil
 	}
 	v := judge(q, f.lane.rounds[0].heard)
-	for i, s := range w.stores {
-		r, ok := v.answered[s]
-		if !ok {
+	var rows []report
+	for _, s := range w.stores {
+		if r, ok := v.answered[s]; ok {
+			rows = append(rows, r)
+		} else {
 			o.outcome += fmt.Sprintf(", %s %s", s, v.absent[s])
-			continue
-		}
-		if w.tpl.Cells != federated.Chain || i == 0 || o.amounts == nil {
-			o.amounts, o.units = append(o.amounts, r.amounts...), append(o.units, r.units...)
-			continue
-		}
-		for p := range r.amounts {
-			o.amounts[p] += r.amounts[p]
-		}
-		for p := range r.units {
-			o.units[p] += r.units[p]
 		}
 	}
-	if rel != nil && !selects(q) {
+	o.amounts, o.units = noised(q, rows)
+	if rel != nil && !selects(q) && !local(q) { // what flipped bits tell is no sum of them
 		for cell := range rel.Cells() {
 			o.values = append(o.values, cell.Noised)
 		}
 	}
 	return o, nil
+}
+
+// noised are the numbers of reports that noise goes on, and the counts of units behind
+// them: of every store, or of the chain. Under Local they are all bits, flipped: two worlds
+// under the same coins flip the same ones, so that they differ where they do before the flips.
+func noised(q federated.Query, rows []report) (amounts, units []int64) {
+	chain := q.Question().Cells == federated.Chain
+	switch {
+	case len(rows) == 0:
+	case local(q):
+		for _, r := range rows {
+			for _, b := range r.bitmap {
+				for i := range 8 {
+					amounts = append(amounts, int64(b>>i&1))
+				}
+			}
+		}
+	case chain:
+		all := summed(rows)
+		return all.amounts, all.units
+	default:
+		for _, r := range rows {
+			amounts, units = append(amounts, r.amounts...), append(units, r.units...)
+		}
+	}
+	return amounts, units
+}
+
+// sensitivity is how far one unit may move what is noised.
+func sensitivity(q federated.Query) dp.Sensitivity {
+	if !local(q) {
+		return q.Noise().Sensitivity()
+	}
+	s, err := q.Question().Bounds.Sensitivity(dp.Disjoint) // one bit at each of her nodes
+	if err != nil {
+		return dp.Sensitivity{}
+	}
+	return s
 }
 
 func (c Config) compareNeighbours(w *world, i int) (string, error) {
@@ -116,7 +146,7 @@ func (c Config) compareNeighbours(w *world, i int) (string, error) {
 	if with.outcome != without.outcome {
 		return fmt.Sprintf("the round %s with the unit, and %s without it", cut(with.outcome), cut(without.outcome)), nil
 	}
-	s := q.Noise().Sensitivity()
+	s := sensitivity(q)
 	for _, v := range []struct {
 		what string
 		x, y []int64
@@ -254,7 +284,7 @@ func breaking(rs federated.Records, err error) federated.Records {
 	}
 }
 
-var independence = check{"DataIndependence", 33, func(c Config, seed uint64) error {
+var independence = check{"DataIndependence", 44, func(c Config, seed uint64) error {
 	w := c.drawWorld(seed)
 	i := rand.New(rand.NewPCG(seed, 3)).IntN(len(w.units))
 	for _, s := range scenarios() {
@@ -437,8 +467,8 @@ var number = regexp.MustCompile(`\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b`)
 // mask leaves of a message what must not depend on records.
 func mask(u utterance, q federated.Query) string {
 	if r, err := parseReport(u.b); err == nil {
-		return fmt.Sprintf("%d bytes: %v %d %s %s %d amounts, %d units, inventory %v",
-			len(u.b), r.digest, r.round, r.epoch, r.node, len(r.amounts), len(r.units), r.inventory)
+		return fmt.Sprintf("%d bytes: %v %d %s %s %d amounts, %d units, inventory %v, %d bins",
+			len(u.b), r.digest, r.round, r.epoch, r.node, len(r.amounts), len(r.units), r.inventory, 8*len(r.bitmap))
 	}
 	if u.channel != "release" {
 		return string(u.b)

@@ -2,6 +2,7 @@ package fedtest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -153,7 +154,7 @@ func (g checkedGate) Check(ctx context.Context, c dp.Charge) error {
 	return g.through("check", c.Key, func() error { return checker.Check(ctx, c) })
 }
 
-// coins are a coordinator's randomness, from a seed.
+// coins are the randomness of a coordinator or a node, from a seed.
 type coins struct {
 	p    *process
 	mu   sync.Mutex
@@ -167,7 +168,8 @@ func newCoins(p *process, seed uint64) *coins {
 	for i := range 8 {
 		s[i] = byte(seed >> (8 * i))
 	}
-	s[8] = byte(p.life)
+	binary.LittleEndian.PutUint32(s[8:], uint32(p.life)) // a check may restart it some hundred times
+	copy(s[12:], p.name)
 	return &coins{p: p, from: rand.NewChaCha8(s)}
 }
 

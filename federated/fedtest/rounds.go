@@ -40,7 +40,7 @@ func CheckRounds(c Config) error { return rounds.over(c) }
 
 var (
 	rounds        = check{"Rounds", 44, func(c Config, seed uint64) error { return c.tryRounds(seed, 300*time.Millisecond) }}
-	virtualRounds = check{"Rounds", 220, func(c Config, seed uint64) error { return c.tryRounds(seed, time.Minute) }}
+	virtualRounds = check{"Rounds", 660, func(c Config, seed uint64) error { return c.tryRounds(seed, time.Minute) }}
 )
 
 func (c Config) tryRounds(seed uint64, deadline time.Duration) error {
@@ -223,11 +223,19 @@ func (v verdict) values(q federated.Query, rel *federated.Release) string {
 	return ""
 }
 
+// summed is what reports come to for the chain: their sum, or of sketches the number of
+// bins that are set in any.
 func summed(rows []report) report {
-	out := report{amounts: slices.Clone(rows[0].amounts), inventory: slices.Clone(rows[0].inventory)}
+	if rows[0].bitmap != nil {
+		return report{amounts: []int64{ones(union(rows))}}
+	}
+	out := report{amounts: slices.Clone(rows[0].amounts), units: slices.Clone(rows[0].units), inventory: slices.Clone(rows[0].inventory)}
 	for _, r := range rows[1:] {
 		for p := range out.amounts {
 			out.amounts[p] += r.amounts[p]
+		}
+		for p := range out.units {
+			out.units[p] += r.units[p]
 		}
 		if r.inventory == nil {
 			out.inventory = nil
@@ -241,8 +249,8 @@ func summed(rows []report) report {
 
 // truthful compares what nodes reported with their records, where nothing is cut.
 func (f *Federation) truthful(q federated.Query, v verdict) (string, error) {
-	of := f.c.contribution(q)
-	if of == nil {
+	of := f.c.tally(q)
+	if of == nil && binsOf(q) == 0 {
 		return "", nil
 	}
 	pseudonym, err := f.c.Pseudonym(f.w.epoch)
@@ -251,15 +259,34 @@ func (f *Federation) truthful(q federated.Query, v verdict) (string, error) {
 	}
 	for s, r := range v.answered {
 		truth := f.w.truth(q, s, of, pseudonym)
-		if truth == nil || slices.Equal(truth, r.amounts) {
+		said := r.amounts
+		if binsOf(q) > 0 { // no bit is flipped at this ε
+			sketch, err := f.w.bitmap(q, s, pseudonym)
+			if err != nil {
+				return "", err
+			}
+			truth, said = places(sketch), places(r.bitmap)
+		}
+		if truth == nil || slices.Equal(truth, said) {
 			continue
 		}
 		if slices.ContainsFunc(f.lane.script, func(x Fault) bool { return x.Node == s && (x.Do == Conflict || x.Do == Replay || x.Do == Forge) }) {
 			continue // it is not its own
 		}
-		return fmt.Sprintf("%s reports %v, and its records come to %v", s, r.amounts, truth), nil
+		return fmt.Sprintf("%s reports %v, and its records come to %v", s, said, truth), nil
 	}
 	return "", nil
+}
+
+// places are the bins that are set.
+func places(bitmap []byte) []int64 {
+	out := []int64{}
+	for i := range 8 * len(bitmap) {
+		if bitmap[i/8]>>(i%8)&1 != 0 {
+			out = append(out, int64(i))
+		}
+	}
+	return out
 }
 
 // Noise fails t if what is published is not noised as the label says: if a
@@ -272,13 +299,17 @@ func Noise(t testing.TB, c Config) { t.Helper(); noise.in(t, c) }
 // CheckNoise is Noise outside a test.
 func CheckNoise(c Config) error { return noise.over(c) }
 
-var noise = check{"Noise", 6, func(c Config, seed uint64) error {
+var noise = check{"Noise", 9, func(c Config, seed uint64) error {
 	w := c.drawWorld(seed)
-	if w.tpl.Cells != federated.Chain {
+	weigh := c.weighNoise
+	switch {
+	case w.tpl.Trust == federated.Local:
+		w, weigh = c.grown(seed, 3, 100), c.weighFlips // whose members are set bits enough
+	case w.tpl.Cells != federated.Chain:
 		w = c.grown(seed, 24, 12)
 	}
 	w.selects = false
-	got, err := c.weighNoise(w)
+	got, err := weigh(w)
 	if err == nil && got == "" {
 		got, err = c.trySelection(seed)
 	}
@@ -286,7 +317,7 @@ var noise = check{"Noise", 6, func(c Config, seed uint64) error {
 		return err
 	}
 	return &Violation{
-		Rule:  "every published cell has noise of its own, fresh in every round and life of the coordinator, of the declared deviation",
+		Rule:  "every published cell, and under Local every bit that a node sends, has noise of its own, fresh in every round and life of the coordinator, of the declared deviation",
 		Got:   got,
 		Input: fmt.Sprintf("%d stores, %s from %s, %s, %v", len(w.stores), w.tpl.Unit, w.tpl.From, w.tpl.Cells, boundsWords(w.bounds)),
 		Means: "subtracting two cells or two rounds, or averaging a few, gives the exact sums",
@@ -320,13 +351,14 @@ func (c Config) weighNoise(w *world) (string, error) {
 			return fmt.Sprintf("round %d is refused: %v", len(draws)+1, err), nil
 		}
 		v := judge(q, f.lane.rounds[len(f.lane.rounds)-1].heard)
-		var truth, row []int64
+		var rows []report
 		for _, s := range w.stores {
-			truth = append(truth, v.answered[s].amounts...)
+			if r, ok := v.answered[s]; ok {
+				rows = append(rows, r)
+			}
 		}
-		if w.tpl.Cells == federated.Chain {
-			truth = chain(v, w.stores)
-		}
+		truth, _ := noised(q, rows)
+		var row []int64
 		for cell := range rel.Cells() {
 			if len(row) == len(truth) {
 				break
@@ -344,18 +376,6 @@ func (c Config) weighNoise(w *world) (string, error) {
 		}
 	}
 	return weigh(draws, sd), nil
-}
-
-func chain(v verdict, stores []federated.NodeID) (out []int64) {
-	for _, s := range stores {
-		for p, x := range v.answered[s].amounts {
-			if p == len(out) {
-				out = append(out, 0)
-			}
-			out[p] += x
-		}
-	}
-	return out
 }
 
 // weigh looks at draws of noise, by round and cell.

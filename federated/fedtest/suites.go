@@ -68,7 +68,7 @@ func CheckTransport(of func(nodes map[federated.NodeID]Node) (federated.Transpor
 		return err
 	}
 	w := c.grown(3, 5, 12)
-	w.tpl = stockQuestions()[2]
+	w.tpl = Template{New: federated.NetDemand, From: federated.Lists, Unit: federated.UnitList}
 	w.selects = false
 	small, err := c.federation(w, setup{seed: 7})
 	if err != nil {

@@ -22,6 +22,7 @@ const (
 
 	flagUnits     = 1
 	flagInventory = 2
+	flagSketch    = 4
 
 	maxCell = 1<<62 - 1
 )
@@ -63,6 +64,7 @@ type report struct {
 	epoch                     string
 	node                      federated.NodeID
 	amounts, units, inventory []int64
+	bitmap                    []byte // of a sketch, in place of all three
 }
 
 func (r report) encode() []byte {
@@ -76,6 +78,10 @@ func (r report) encode() []byte {
 	}
 	if r.inventory != nil {
 		flags |= flagInventory
+	}
+	if r.bitmap != nil {
+		b = binary.BigEndian.AppendUint32(append(b, flagSketch), uint32(8*len(r.bitmap)))
+		return append(b, r.bitmap...)
 	}
 	b = binary.BigEndian.AppendUint32(append(b, flags), uint32(len(r.amounts)))
 	for _, x := range slices.Concat(r.amounts, r.units, r.inventory) {
@@ -114,15 +120,19 @@ func reportFields(b []byte) ([]field, error) {
 	take("node", int(take("node length", 1)[0]))
 	flags := take("flags", 1)[0]
 	n := int(binary.BigEndian.Uint32(take("partitions", 4)))
-	if flags > flagUnits|flagInventory || n > math.MaxInt32 {
+	switch {
+	case flags == flagSketch && n > 0 && n%64 == 0:
+		take("bins", n/8)
+	case flags > flagUnits|flagInventory || n > math.MaxInt32:
 		return nil, errFormat
-	}
-	take("amounts", 8*n)
-	if flags&flagUnits != 0 {
-		take("units", 8*n)
-	}
-	if flags&flagInventory != 0 {
-		take("inventory", 8*n)
+	default:
+		take("amounts", 8*n)
+		if flags&flagUnits != 0 {
+			take("units", 8*n)
+		}
+		if flags&flagInventory != 0 {
+			take("inventory", 8*n)
+		}
 	}
 	if !ok || len(rest) > 0 {
 		return nil, errFormat
@@ -159,6 +169,8 @@ func parseReport(b []byte) (report, error) {
 			r.units = numbers(f.b)
 		case "inventory":
 			r.inventory = numbers(f.b)
+		case "bins":
+			r.bitmap = slices.Clone(f.b)
 		}
 	}
 	return r, nil
@@ -168,7 +180,7 @@ func parseReport(b []byte) (report, error) {
 // "".
 func (r report) answers(q federated.Query, from federated.NodeID) string {
 	asked := q.Question()
-	n := len(asked.Partitions)
+	n, bins := len(asked.Partitions), binsOf(q)
 	switch {
 	case r.digest != q.Digest():
 		return "its digest is of another query"
@@ -178,7 +190,9 @@ func (r report) answers(q federated.Query, from federated.NodeID) string {
 		return fmt.Sprintf("its round is %d", r.round)
 	case r.node != from || !slices.Contains(asked.Stores, from):
 		return fmt.Sprintf("it is of node %q", r.node)
-	case len(r.amounts) != n:
+	case 8*len(r.bitmap) != bins:
+		return fmt.Sprintf("it has %d bins of %d", 8*len(r.bitmap), bins)
+	case bins == 0 && len(r.amounts) != n:
 		return fmt.Sprintf("it has %d amounts for %d partitions", len(r.amounts), n)
 	case (r.units != nil) != selects(q):
 		return "its counts of units do not go with the query's selection"
@@ -199,6 +213,27 @@ func (r report) answers(q federated.Query, from federated.NodeID) string {
 }
 
 func selects(q federated.Query) bool { return q.Question().Select.Epsilon != 0 }
+
+func local(q federated.Query) bool { return q.Question().Trust == federated.Local }
+
+// binsOf is the number of bins of a sketch, 0 of other queries.
+func binsOf(q federated.Query) int {
+	var p struct{ Bins int }
+	if q.Name() != "distinct_members/1" || json.Unmarshal(paramsOf(q), &p) != nil {
+		return 0
+	}
+	return p.Bins
+}
+
+// paramsOf are the parameters of a query, as they cross the wire.
+func paramsOf(q federated.Query) json.RawMessage {
+	var wire struct{ Params json.RawMessage }
+	raw, err := q.MarshalJSON()
+	if err != nil || json.Unmarshal(raw, &wire) != nil {
+		return nil
+	}
+	return wire.Params
+}
 
 // A refusal is a node's no.
 type refusal struct {

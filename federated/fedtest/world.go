@@ -1,11 +1,9 @@
 package fedtest
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -148,11 +146,14 @@ func (w *world) stock(store federated.NodeID) federated.Inventory {
 func (w *world) question(p dp.Params) federated.Question {
 	q := federated.Question{
 		Stores: w.stores, Partitions: w.items, From: w.tpl.From, Unit: w.tpl.Unit, Cells: w.tpl.Cells,
-		Trust: federated.TrustedCoordinator, Epoch: w.epoch, Window: w.window, Bounds: w.bounds,
+		Trust: cmp.Or(w.tpl.Trust, federated.TrustedCoordinator), Epoch: w.epoch, Window: w.window, Bounds: w.bounds,
 		Privacy: p, Quorum: 1,
 	}
 	if w.selects {
 		q.Select = p
+	}
+	if q.Trust == federated.Local {
+		q.Privacy = dp.Params{Epsilon: p.Epsilon, Mechanism: dp.Auto}
 	}
 	return q
 }
@@ -174,8 +175,13 @@ func (w *world) String() string {
 		fmt.Fprintf(&b, "\nunit %d:", i+1)
 		for _, r := range u.rows {
 			fmt.Fprintf(&b, "\n  at %s, %s: id %q member %q stores %v segment %q", r.store, r.kind, r.rec.ID, r.rec.Member, r.rec.Stores, r.rec.Segment)
+			if r.kind == federated.Sales && !r.rec.Time.IsZero() {
+				fmt.Fprintf(&b, " on %s", r.rec.Time.Format("Mon 2 15:04"))
+			}
 			for _, l := range r.rec.Lines {
-				fmt.Fprintf(&b, " %s×%d", l.Item, l.Quantity)
+				if fmt.Fprintf(&b, " %s×%d", l.Item, l.Quantity); l.Spend != 0 {
+					fmt.Fprintf(&b, " for %d", l.Spend)
+				}
 			}
 		}
 	}
@@ -204,8 +210,8 @@ type drawer struct {
 }
 
 // drawWorld draws a world for a seed. Every store may hold every list, whether
-// or not it counts there; rows repeat, amounts run from −1 to beyond 2⁴⁰, and
-// some rows look like those of others.
+// or not it counts there; rows repeat, pieces and prices run from −1 to beyond 2⁶²,
+// and some rows look like those of others.
 func (c Config) drawWorld(seed uint64) *world {
 	d := drawer{Rand: rand.New(rand.NewPCG(seed, 0x4c4152444552))}
 	stores := 1 + d.IntN(4)
@@ -273,7 +279,7 @@ func (d drawer) item() string { return d.w.items[d.IntN(len(d.w.items))] }
 func (d drawer) unit(i int) unitRows {
 	var u unitRows
 	if d.w.tpl.Unit != federated.UnitList && d.w.tpl.From == federated.Sales && d.IntN(4) == 0 { // nobody's: a unit of its own
-		d.basket(&u)
+		d.basket(&u, "")
 		return u
 	}
 	switch d.w.tpl.Unit {
@@ -310,17 +316,21 @@ func (d drawer) unit(i int) unitRows {
 			d.sale(&u, m, segment, s)
 		}
 	case federated.UnitSale:
-		d.basket(&u)
+		m := ""
+		if d.IntN(2) == 0 {
+			m = d.member(&u)
+		}
+		d.basket(&u, m)
 	}
 	return u
 }
 
-// basket draws a sale of nobody's, which may come in several records.
-func (d drawer) basket(u *unitRows) {
+// basket draws a sale of a member's or nobody's, which may come in several records.
+func (d drawer) basket(u *unitRows, member string) {
 	s := d.someStores(1)[0]
 	id := d.id(u, "sale id", "S")
 	for range 1 + d.IntN(3) {
-		d.row(u, s, federated.Sales, federated.Record{ID: id, Time: d.when(u), Lines: d.lines(u)})
+		d.row(u, s, federated.Sales, federated.Record{ID: id, Member: member, Time: d.when(u), Lines: d.priced(u)})
 	}
 }
 
@@ -376,6 +386,29 @@ func (d drawer) lines(u *unitRows) []federated.Line {
 	return out
 }
 
+// priced are lines with what was paid, in cents: some next to nothing, some more than a
+// bound takes, so that units differ in what they spend and not only in what they buy.
+func (d drawer) priced(u *unitRows) []federated.Line {
+	out := d.lines(u)
+	for i := range out {
+		switch n := d.IntN(16); {
+		case n == 0:
+			out[i].Spend = 1<<62 + d.Int64N(1<<40)
+			u.planted = append(u.planted, Canary{Name: "spend", Value: out[i].Spend})
+			if d.IntN(2) == 0 { // two of them wrap
+				out = append(out, out[i])
+			}
+		case n == 1:
+			out[i].Spend = d.Int64N(3) - 1
+		case n < 9:
+			out[i].Spend = 1 + d.Int64N(4)
+		default:
+			out[i].Spend = 5 + d.Int64N(3000)
+		}
+	}
+	return out
+}
+
 func (d drawer) row(u *unitRows, s federated.NodeID, k federated.Kind, r federated.Record) {
 	u.rows = append(u.rows, row{s, k, r, d.Uint64()})
 }
@@ -398,7 +431,7 @@ func (d drawer) list(u *unitRows, member string) {
 }
 
 func (d drawer) sale(u *unitRows, member, segment string, s federated.NodeID) {
-	r := federated.Record{ID: d.id(u, "sale id", "S"), Member: member, Segment: segment, Time: d.when(u), Lines: d.lines(u)}
+	r := federated.Record{ID: d.id(u, "sale id", "S"), Member: member, Segment: segment, Time: d.when(u), Lines: d.priced(u)}
 	switch d.IntN(8) {
 	case 0, 1, 2, 3:
 		r.Stores = []federated.NodeID{s}
@@ -406,6 +439,10 @@ func (d drawer) sale(u *unitRows, member, segment string, s federated.NodeID) {
 		r.Stores = []federated.NodeID{s, "elsewhere"}[d.IntN(2):]
 	}
 	d.row(u, s, federated.Sales, r)
+	if d.IntN(3) == 0 { // the basket goes on in another record
+		r.Time, r.Lines = d.when(u), d.priced(u)
+		d.row(u, s, federated.Sales, r)
+	}
 }
 
 // shrink makes a failing world smaller while bad says that it still fails.
@@ -470,119 +507,4 @@ func (w *world) with(i int, rows []row) *world {
 	out.units = slices.Clone(w.units)
 	out.units[i].rows = rows
 	return out
-}
-
-// truth is the rule of package federated's doc, written down plainly: what the
-// store's records come to when every unit is within its bounds. It is nil where
-// one is not, since what is kept of it then is the node's keyed choice.
-func (w *world) truth(q federated.Query, store federated.NodeID, f federated.Contribute, pseudonym func(string) ([16]byte, error)) []int64 {
-	asked := q.Question()
-	home := map[string][]federated.NodeID{}
-	for _, r := range w.records(store, federated.Memberships) {
-		if before, ok := home[r.Member]; ok && !slices.Equal(before, r.Stores) {
-			home[r.Member] = nil
-		} else if r.Member != "" {
-			home[r.Member] = r.Stores
-		}
-	}
-	sums := map[string]map[string]int64{}
-	for _, r := range w.records(store, asked.From) {
-		t := r.Time
-		if !t.IsZero() && (!asked.Window.From.IsZero() && t.Before(asked.Window.From) || !asked.Window.To.IsZero() && !t.Before(asked.Window.To)) {
-			continue
-		}
-		unit, ok := unitOf(r, asked, store, home)
-		if r.Member != "" && asked.Unit != federated.UnitSale && asked.Unit != federated.UnitList {
-			if _, err := pseudonym(r.Member); err != nil {
-				ok = false
-			}
-		}
-		if !ok {
-			continue
-		}
-		if sums[unit] == nil {
-			sums[unit] = map[string]int64{}
-		}
-		f(&r, func(p string, amount int64) {
-			if amount > 0 && slices.Contains(asked.Partitions, p) {
-				sums[unit][p] = min(sums[unit][p]+min(amount, asked.Bounds.LInf), asked.Bounds.LInf)
-			}
-		})
-	}
-	out := make([]int64, len(asked.Partitions))
-	for _, of := range sums {
-		total := int64(0)
-		for _, x := range of {
-			total += x
-		}
-		if int64(len(of)) > asked.Bounds.L0 || total > asked.Bounds.L1 {
-			return nil
-		}
-		for p, x := range of {
-			at, _ := slices.BinarySearch(asked.Partitions, p)
-			out[at] += x
-		}
-	}
-	return out
-}
-
-func unitOf(r federated.Record, asked federated.Question, store federated.NodeID, home map[string][]federated.NodeID) (string, bool) {
-	among := func(stores []federated.NodeID, most int64) bool {
-		var distinct []federated.NodeID
-		for _, s := range stores {
-			if !slices.Contains(distinct, s) {
-				distinct = append(distinct, s)
-			}
-		}
-		return slices.Contains(distinct[:min(len(distinct), int(most))], store)
-	}
-	here := slices.Contains(r.Stores, store)
-	if asked.From == federated.Sales {
-		here = len(r.Stores) == 0 || len(r.Stores) == 1 && here
-	}
-	switch {
-	case asked.Unit == federated.UnitList:
-		return fmt.Sprint(r.ID, r.Stores), r.ID != "" && among(r.Stores, asked.Bounds.MaxNodes)
-	case asked.Unit == federated.UnitSale || r.Member == "" && asked.From == federated.Sales:
-		return "sale " + r.ID, here && r.ID != ""
-	case r.Member == "":
-		return "", false
-	case asked.Unit == federated.UnitMemberAtNode:
-		return "member " + r.Member, here
-	case asked.From == federated.Memberships:
-		return "member " + r.Member, among(home[r.Member], asked.Bounds.MaxNodes)
-	}
-	return "member " + r.Member, here && among(home[r.Member], asked.Bounds.MaxNodes)
-}
-
-// contribution finds what a query counts: Larder's stock rules, or the function
-// that was registered.
-func (c Config) contribution(q federated.Query) federated.Contribute {
-	switch q.Name() {
-	case "net_demand/1":
-		return func(r *federated.Record, emit func(string, int64)) {
-			for _, l := range r.Lines {
-				emit(l.Item, l.Quantity)
-			}
-		}
-	case "member_count/1":
-		return func(r *federated.Record, emit func(string, int64)) {
-			if r.Member != "" {
-				emit(r.Segment, 1)
-			}
-		}
-	}
-	raw, err := q.MarshalJSON()
-	var wire struct{ Params json.RawMessage }
-	if err != nil || json.NewDecoder(bytes.NewReader(raw)).Decode(&wire) != nil {
-		return nil
-	}
-	for _, f := range c.Functions {
-		if fmt.Sprintf("%s/%d", f.Name, f.Version) == q.Name() {
-			if of, err := f.Prepare(wire.Params); err == nil {
-				return of
-			}
-		}
-	}
-	return nil
 }
