@@ -132,7 +132,7 @@ func (w *world) stock(store federated.NodeID) federated.Inventory {
 	case "independent":
 		return federated.Independent(items(nil))
 	case "counted":
-		if w.tpl.From == federated.Lists {
+		if w.tpl.Unit == federated.UnitList {
 			sold = nil // neighbours share what may be told
 		}
 		return federated.Counted(items(sold))
