@@ -431,6 +431,26 @@ func BenchmarkAccountant(b *testing.B) {
 	}
 }
 
+// TestTinyLosses: a lattice that held the atoms of a use which loses nearly nothing would
+// take more memory than there is.
+func TestTinyLosses(t *testing.T) {
+	t.Parallel()
+	others := []Event{{Mechanism: Laplace, Scale: 6, Sensitivity: 1, Count: 3}, {Mechanism: Gaussian, Scale: 9, Sensitivity: 1, Count: 4}}
+	alone := epsilonOf(t, 1e-6, others...)
+	for _, tiny := range []Event{
+		{Mechanism: PureDP, Epsilon: 1e-12, Count: 6},
+		{Mechanism: PartitionSelection, Epsilon: 1e-12, Delta: 1e-14, Count: 6},
+		{Mechanism: DiscreteLaplace, Scale: 1e12, Sensitivity: 1, Count: 6},
+		{Mechanism: Laplace, Scale: 1e12, Sensitivity: 1, Count: 6},
+	} {
+		b := epsilonOf(t, 1e-6, append([]Event{tiny}, others...)...)
+		assert.GreaterOrEqual(t, b.Hi, alone.Lo, "%+v", tiny)
+		assert.InEpsilon(t, alone.Hi, b.Hi, 2e-3, "%+v", tiny)
+		assert.LessOrEqual(t, b.Lo, alone.Hi+1e-6, "%+v", tiny)
+		assert.InEpsilon(t, alone.Lo, b.Lo, 2e-3, "%+v", tiny)
+	}
+}
+
 // TestWideDiscreteGaussian: on a lattice that is fine beside σ the discrete Gaussian is the
 // Gaussian but for a relative 1e-8, up to the σ from which a Rényi bound covers it.
 func TestWideDiscreteGaussian(t *testing.T) {

@@ -102,6 +102,16 @@ func (c Charge) Validate() error {
 	return nil
 }
 
+// Clone returns a charge that shares no memory with c.
+func (c Charge) Clone() Charge {
+	c.Events = slices.Clone(c.Events)
+	for i := range c.Events {
+		c.Events[i].Orders = slices.Clone(c.Events[i].Orders)
+		c.Events[i].Divergences = slices.Clone(c.Events[i].Divergences)
+	}
+	return c
+}
+
 // An Entry is a charge that a ledger holds.
 type Entry struct {
 	Charge Charge
@@ -248,9 +258,7 @@ func (l *MemoryLedger) Lookup(ctx context.Context, k Key) (Entry, error) {
 	if !ok {
 		return Entry{}, fmt.Errorf("look up charge: %w", ErrNotCharged)
 	}
-	out := *e
-	out.Release = bytes.Clone(e.Release)
-	return out, nil
+	return Entry{Charge: e.Charge.Clone(), Release: bytes.Clone(e.Release), Head: e.Head}, nil
 }
 
 // Reserve implements Ledger.
@@ -264,11 +272,9 @@ func (l *MemoryLedger) Reserve(ctx context.Context, c Charge) (Entry, error) {
 		l.spent[c.Key.Epoch] = &memorySpent{unit: c.Unit}
 	}
 	l.spent[c.Key.Epoch].Add(c)
-	c.Events = slices.Clone(c.Events)
 	l.head = chain(l.head, c)
-	e := &Entry{Charge: c, Head: l.head}
-	l.entries[c.Key] = e
-	return *e, nil
+	l.entries[c.Key] = &Entry{Charge: c.Clone(), Head: l.head}
+	return Entry{Charge: c.Clone(), Head: l.head}, nil
 }
 
 // Check returns what Reserve would, and charges nothing.

@@ -2,6 +2,7 @@ package dp
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/dsp/fourier"
 )
@@ -131,15 +132,17 @@ func (p pld) plan(theta, epsilon, want float64) window {
 // step sets the step to about h, where the length of the transform allows it.
 func (p pld) step(w window, h float64) window {
 	span := max(w.hi-w.lo, 1e-300)
-	w.h = p.align(min(max(h, span/maxPoints), span/1024))
+	least := span / maxPoints
+	w.h = p.align(min(max(h, least), span/1024), least)
 	w.size = smoothSize(span/w.h + 4)
 	return w
 }
 
 // align returns a step of at most h, not much smaller, of which the distances
 // between atoms are multiples: an atom off the lattice costs the lower law the
-// first power of h, one on it nothing.
-func (p pld) align(h float64) float64 {
+// first power of h, one on it nothing. Distances below least, of which the lattice
+// would be too long, stay off it.
+func (p pld) align(h, least float64) float64 {
 	type step struct{ size, weight float64 }
 	var steps []step
 	for _, u := range p.uses {
@@ -157,6 +160,7 @@ func (p pld) align(h float64) float64 {
 			}
 		}
 	}
+	steps = slices.DeleteFunc(steps, func(s step) bool { return s.size < least })
 	if len(steps) == 0 {
 		return h
 	}

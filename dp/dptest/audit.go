@@ -330,13 +330,14 @@ func (kit AuditKit[O]) learn(split int) (map[int64]counts, error) {
 	return all, err
 }
 
-// ordered maps an output to an int64 in the same order.
+// ordered maps an output to an int64 in the same order, −0 below 0: who sees the bits of a
+// float64 sees its sign.
 func ordered[O int64 | float64](o O) int64 {
 	switch o := any(o).(type) {
 	case int64:
 		return o
 	case float64:
-		i := int64(math.Float64bits(o + 0)) // −0 + 0 is 0
+		i := int64(math.Float64bits(o))
 		return i ^ (i >> 63 & math.MaxInt64)
 	}
 	return 0

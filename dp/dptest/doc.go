@@ -18,7 +18,7 @@
 //	a sampler with holes, ends, a bias,   Sampler           samplers that read more than some 20 bits
 //	  a rounded scale                                       before they decide; the generator itself
 //	an accountant that says too little    Accountant        mixed compositions but by their laws;
-//	                                                        vectors; δ below 1e-9
+//	                                                        a vector's other cells; δ below 1e-9
 //	a ledger that forgets, races, refunds LedgerConformance power failures; two machines
 //
 // Statistical checks have a false-alarm rate of 1e-9 a test, a fixed seed, and no
@@ -26,7 +26,7 @@
 // well as their power says:
 //
 //	noise of the wrong scale, law, seed   Mechanism         faults below a tenth of ε at 65,000
-//	  or precision; wrapping, NaN, hangs                    samples, more below with fewer
+//	  or precision; wrapping, NaN, hangs                    samples, more below with fewer; ε above 6
 //	two inputs that can be told apart     Audit             other inputs; δ below some 1e-3; what
 //	                                                        repeats only between processes
 //	thresholds, empty keys, shared noise  Selection         δ of 1e-6 but by orders of magnitude

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +44,7 @@ func LedgerConformance(t *testing.T, kit LedgerKit) {
 }
 
 // CheckLedger checks a ledger as LedgerConformance does, and returns the rules
-// that it breaks.
+// that it breaks. Sums are exact, upwards too: add with dp.Spent, and not in float64.
 func CheckLedger(ctx context.Context, kit LedgerKit) error {
 	var broken []error
 	for _, c := range ledgerCases {
@@ -114,13 +116,13 @@ func (b *book) refused(c dp.Charge) *dp.BudgetError {
 	return e
 }
 
-func (b *book) unitError(err error) {
+func (b *book) unitError(err error, asked string) {
 	var e *dp.UnitError
 	if !errors.As(err, &e) {
-		b.want(false, "got %v, and want a *dp.UnitError", err)
+		b.want(false, "unit %q: got %v, and want a *dp.UnitError", asked, err)
 		return
 	}
-	b.want(*e == dp.UnitError{Epoch: testEpoch, Unit: testUnit, Asked: "list"}, "the refusal says %+v", *e)
+	b.want(*e == dp.UnitError{Epoch: testEpoch, Unit: testUnit, Asked: asked}, "the refusal says %+v", *e)
 }
 
 func (b *book) commit(k dp.Key, release []byte) {
@@ -139,6 +141,23 @@ func (b *book) stored(k dp.Key, want []byte) {
 	b.want(bytes.Equal(e.Release, want) && (e.Release == nil) == (want == nil),
 		"the stored release of round %d has %d bytes, and is not the one that was committed, of %d", k.Round, len(e.Release), len(want))
 	b.want(e.Charge.Key == k, "the entry is of another key")
+}
+
+// entry returns the entry of a charge, after noting where it is not as it was made.
+func (b *book) entry(c dp.Charge) dp.Entry {
+	e, err := b.l.Lookup(b.ctx, c.Key)
+	b.want(err == nil && sameCharge(e.Charge, c), "the entry of round %d is %+v (%v), and was charged as %+v", c.Key.Round, e.Charge, err, c)
+	return e
+}
+
+// sameCharge compares what was charged: a Count of 0 means 1, and no Events are none.
+func sameCharge(a, b dp.Charge) bool {
+	for _, c := range []*dp.Charge{&a, &b} {
+		if c.Count = max(c.Count, 1); len(c.Events) == 0 {
+			c.Events = nil
+		}
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 func (b *book) reopen() {
@@ -173,20 +192,14 @@ var ledgerCases = []ledgerCase{
 	}},
 	{name: "an entry is what was charged", budget: dp.Budget{Epsilon: 9, Delta: 0.5}, rule: "Reserve and Lookup return the charge as it was made and the same head, and no two charges have one head", run: func(b *book) {
 		heads := map[[32]byte]bool{}
-		for round := range int64(3) {
-			c := charge(round+1, dp.Budget{Epsilon: 0.1, Delta: 1e-9})
-			c.Count = 2
-			c.Events = []dp.Event{{Mechanism: dp.DiscreteGaussian, Scale: 7.25, L2: 3, Count: 1}, {Mechanism: dp.PureDP, Epsilon: 0.1, Count: 3}}[:round]
-			if round == 0 {
-				c.Events = nil
-			}
-			e := b.reserve(c)
-			got, err := b.l.Lookup(b.ctx, c.Key)
-			b.want(err == nil && reflect.DeepEqual(got.Charge, c) && reflect.DeepEqual(e.Charge, c), "the entries of Reserve and Lookup (%v) do not have the charge", err)
-			b.want(got.Head == e.Head, "Lookup has another head than Reserve")
-			heads[e.Head] = true
+		for _, c := range chargesOfAllKinds() {
+			made := b.reserve(c)
+			b.want(sameCharge(made.Charge, c), "Reserve returned %+v, and was asked for %+v", made.Charge, c)
+			b.want(b.entry(c).Head == made.Head, "Lookup has another head than Reserve")
+			heads[made.Head] = true
 		}
 		b.want(len(heads) == 3, "3 charges have %d heads", len(heads))
+		b.left(dp.Budget{Epsilon: 9 - 0.75, Delta: 0.5 - 6*0x1p-40}, "after charges with and without Events, of Cost × Count each,")
 	}},
 	{name: "the same key", budget: pure(1), rule: "a key is charged once, whatever unit, cost and count come with it again", run: func(b *book) {
 		c := charge(1, pure(0.25))
@@ -202,18 +215,18 @@ var ledgerCases = []ledgerCase{
 		b.want(errors.Is(err, dp.ErrAlreadyCharged), "again after the commit: %v", err)
 		b.left(pure(0.75), "after one charge")
 	}},
-	{name: "another key", budget: pure(1), rule: "epoch, round and digest each make another key", run: func(b *book) {
-		c := charge(1, pure(0.25))
-		epoch, round, digest := c, c, c
-		epoch.Key.Epoch, round.Key.Round, digest.Key.Digest = "2026-w02", 2, [32]byte{2}
-		for i, c := range []dp.Charge{c, epoch, round, digest} {
+	{name: "another key", budget: pure(64), rule: "epoch, round and digest each make another key, in every byte, case, space and digit", run: func(b *book) {
+		keys, here := keysAlike()
+		for i, k := range keys {
+			c := charge(1, pure(1))
+			c.Key = k
 			b.reserve(c)
-			b.commit(c.Key, []byte{byte(i)})
+			b.commit(k, []byte{byte(i)})
 		}
-		for i, c := range []dp.Charge{c, epoch, round, digest} {
-			b.stored(c.Key, []byte{byte(i)})
+		for i, k := range keys {
+			b.stored(k, []byte{byte(i)})
 		}
-		b.left(pure(0.25), "after three charges of this epoch")
+		b.left(pure(64-float64(here)), "after the charges of this epoch")
 	}},
 	{name: "budgets stand apart", budget: pure(1), rule: "every epoch has the whole budget, and a unit of its own", run: func(b *book) {
 		b.reserve(charge(1, pure(1)))
@@ -228,14 +241,16 @@ var ledgerCases = []ledgerCase{
 		got, err := b.l.Left(b.ctx, testEpoch, "list")
 		b.want(err == nil && got == pure(1), "before any charge, %g is left to any unit (%v)", got.Epsilon, err)
 		b.reserve(charge(1, pure(0.25)))
-		c := charge(2, pure(0.25))
-		c.Unit = "list"
-		_, err = b.l.Reserve(b.ctx, c)
-		b.unitError(err)
-		_, err = b.l.Left(b.ctx, testEpoch, "list")
-		b.unitError(err)
-		_, err = b.l.Lookup(b.ctx, c.Key)
-		b.want(errors.Is(err, dp.ErrNotCharged), "look up what was refused: %v", err)
+		for _, unit := range []string{"list", "Member", "member ", "memb"} {
+			c := charge(2, pure(0.25))
+			c.Unit = unit
+			_, err = b.l.Reserve(b.ctx, c)
+			b.unitError(err, unit)
+			_, err = b.l.Left(b.ctx, testEpoch, unit)
+			b.unitError(err, unit)
+			_, err = b.l.Lookup(b.ctx, c.Key)
+			b.want(errors.Is(err, dp.ErrNotCharged), "look up what was refused: %v", err)
+		}
 		b.left(pure(0.75), "after a charge in another unit")
 	}},
 	{name: "a race of units", budget: pure(64), rule: "of charges in different units that race to be an epoch's first, those in one unit win", run: func(b *book) {
@@ -258,10 +273,13 @@ var ledgerCases = []ledgerCase{
 		b.refused(charge(100, pure(math.SmallestNonzeroFloat64)))
 		b.reserve(charge(101, pure(0)))
 	}},
-	{name: "no rounding in favour of the asker", budget: pure(1), rule: "ten times the float64 nearest to 0.1 is above 1, although float64 adds it up to less", run: func(b *book) {
+	{name: "no rounding in favour of the asker", budget: pure(1), rule: "ten times the float64 nearest to 0.1 is above 1, although float64 adds and multiplies it to less", run: func(b *book) {
 		for round := range int64(9) {
 			b.reserve(charge(round+1, pure(0.1)))
 		}
+		at := charge(20, pure(0.1))
+		at.Key.Epoch, at.Count = "2026-w02", 10
+		b.refused(at)
 		if e := b.refused(charge(10, pure(0.1))); e != nil {
 			b.want(e.Left.Epsilon > 0.0999 && e.Left.Epsilon < 0.1, "left is %g", e.Left.Epsilon)
 			b.reserve(charge(11, e.Left))
@@ -355,9 +373,16 @@ var ledgerCases = []ledgerCase{
 			b.stored(c.Key, release)
 		}
 	}},
-	{name: "its own copy", budget: pure(1), rule: "neither the committed slice nor a returned one shares memory with what is stored", run: func(b *book) {
+	{name: "its own copy", budget: pure(1), rule: "neither a slice that is given nor one that is returned shares memory with what is stored", run: func(b *book) {
+		event := dp.Event{Mechanism: dp.PureDP, Epsilon: 0.5, Count: 1}
 		c := charge(1, pure(0.5))
-		b.reserve(c)
+		c.Events = []dp.Event{event}
+		made := b.reserve(c)
+		clear(c.Events)
+		c.Events = []dp.Event{event}
+		clear(made.Charge.Events)
+		clear(b.entry(c).Charge.Events)
+		b.entry(c)
 		release := []byte("release")
 		b.commit(c.Key, release)
 		release[0] = 'X'
@@ -367,30 +392,43 @@ var ledgerCases = []ledgerCase{
 		clear(e.Release)
 		b.stored(c.Key, []byte("release"))
 	}},
-	{name: "no refund", budget: pure(1), rule: "nothing gives back what a reservation spent: no failing commit, no cancelled one, no other try", run: func(b *book) {
+	{name: "no refund", budget: pure(1), rule: "nothing gives back what a reservation spent: no failing commit, no cancelled one, no caller that goes away, no other try", run: func(b *book) {
 		c := charge(1, pure(0.75))
-		b.reserve(c)
+		caller, leave := context.WithCancel(b.ctx)
+		_, err := b.l.Reserve(caller, c)
+		b.want(err == nil, "reserve: %v", err)
+		b.leaves(caller, leave)
+		b.left(pure(0.25), "after the caller has left")
 		_ = b.l.Commit(b.ctx, c.Key, nil)
 		cancelled, cancel := context.WithCancel(b.ctx)
 		cancel()
 		_ = b.l.Commit(cancelled, c.Key, []byte("release"))
 		b.left(pure(0.25), "after commits that failed")
-		_, err := b.l.Reserve(b.ctx, c)
+		_, err = b.l.Reserve(b.ctx, c)
 		b.want(errors.Is(err, dp.ErrAlreadyCharged), "reserve the same again: %v", err)
 		b.refused(charge(2, pure(0.5)))
 	}},
-	{name: "cancelled", budget: pure(1), rule: "a call whose context has ended fails and changes nothing", run: func(b *book) {
+	{name: "cancelled", budget: pure(1), rule: "a call whose context has ended fails and changes nothing, or does all of what it says", run: func(b *book) {
 		cancelled, cancel := context.WithCancel(b.ctx)
 		cancel()
 		c := charge(1, pure(0.5))
 		_, err := b.l.Reserve(cancelled, c)
-		b.want(errors.Is(err, context.Canceled), "reserve: %v", err)
-		_, err = b.l.Lookup(cancelled, c.Key)
-		b.want(errors.Is(err, context.Canceled), "look up: %v", err)
-		_, err = b.l.Left(cancelled, testEpoch, testUnit)
-		b.want(errors.Is(err, context.Canceled), "left: %v", err)
-		b.left(pure(1), "after a cancelled reservation")
-		b.reserve(c)
+		if err != nil {
+			b.want(errors.Is(err, context.Canceled), "reserve: %v", err)
+			b.left(pure(1), "after a cancelled reservation that failed")
+			b.reserve(c)
+		}
+		b.entry(c)
+		got, err := b.l.Left(cancelled, testEpoch, testUnit)
+		b.want(errors.Is(err, context.Canceled) || err == nil && got == pure(0.5), "left: %g (%v)", got.Epsilon, err)
+		if err := b.l.Commit(cancelled, c.Key, []byte("release")); err != nil {
+			b.want(errors.Is(err, context.Canceled), "commit: %v", err)
+			b.stored(c.Key, nil)
+			b.commit(c.Key, []byte("release"))
+		}
+		b.stored(c.Key, []byte("release"))
+		e, err := b.l.Lookup(cancelled, c.Key)
+		b.want(errors.Is(err, context.Canceled) || err == nil && string(e.Release) == "release", "look up: %v", err)
 	}},
 	{name: "a race for the last charge", budget: pure(1), rule: "concurrent charges never pass the budget together: of many that fit alone, one wins", run: func(b *book) {
 		won, failed := b.race(func(i int) dp.Charge { return charge(int64(i+1), pure(0.6)) })
@@ -438,15 +476,30 @@ var ledgerCases = []ledgerCase{
 		b.left(pure(0.25), "after a crash")
 		_, err := b.l.Reserve(b.ctx, c)
 		b.want(errors.Is(err, dp.ErrAlreadyCharged), "reserve the same again: %v", err)
-		got, err := b.l.Lookup(b.ctx, c.Key)
-		b.want(err == nil && got.Head == e.Head && got.Charge.Cost == c.Cost && got.Charge.Unit == c.Unit, "the entry is not what it was (%v)", err)
+		b.want(b.entry(c).Head == e.Head, "the entry has another head than before")
 		b.refused(charge(2, pure(0.5)))
 		other := charge(3, pure(0))
 		other.Unit = "list"
 		_, err = b.l.Reserve(b.ctx, other)
-		b.unitError(err)
+		b.unitError(err, "list")
 		b.commit(c.Key, []byte("release"))
 		b.stored(c.Key, []byte("release"))
+	}},
+	{name: "after a crash: amounts", budget: dp.Budget{Epsilon: 9, Delta: 0.5}, reopens: true, rule: "what comes back is what was charged, to the last digit, with its count and events", run: func(b *book) {
+		all := chargesOfAllKinds()
+		for i := range all {
+			all[i].Cost = dp.Budget{Epsilon: 0.1, Delta: 1e-9 / 3}
+			b.reserve(all[i])
+		}
+		before, err := b.l.Left(b.ctx, testEpoch, testUnit)
+		b.want(err == nil, "left: %v", err)
+		for range 2 {
+			b.reopen()
+			for _, c := range all {
+				b.entry(c)
+			}
+			b.left(before, "after a crash")
+		}
 	}},
 	{name: "after a crash: release", budget: pure(1), reopens: true, rule: "what Commit acknowledged is the same bytes for ever", run: func(b *book) {
 		for i, release := range releases() {
@@ -454,8 +507,18 @@ var ledgerCases = []ledgerCase{
 			b.reserve(c)
 			b.commit(c.Key, release)
 		}
+		open := []dp.Key{charge(101, pure(0)).Key, charge(102, pure(0)).Key, charge(103, pure(0)).Key}
+		for _, k := range open {
+			b.reserve(charge(k.Round, pure(0)))
+		}
+		for _, i := range []int{1, 0} { // not in their order, and the last one not at all
+			b.commit(open[i], []byte{byte(i)})
+		}
 		for range 2 {
 			b.reopen()
+			b.stored(open[0], []byte{0})
+			b.stored(open[1], []byte{1})
+			b.stored(open[2], nil)
 			for i, release := range releases() {
 				k := charge(int64(i+1), pure(0)).Key
 				b.stored(k, release)
@@ -464,6 +527,53 @@ var ledgerCases = []ledgerCase{
 			b.left(pure(1-0.125*float64(len(releases()))), "after a crash")
 		}
 	}},
+}
+
+// chargesOfAllKinds are three, with and without Events, of twice their Cost each.
+func chargesOfAllKinds() (all []dp.Charge) {
+	events := []dp.Event{{Mechanism: dp.DiscreteGaussian, Scale: 7.25, L2: 3, Count: 1}, {Mechanism: dp.PureDP, Epsilon: 0.1, Count: 3}}
+	for n := range 3 {
+		c := charge(int64(n+1), dp.Budget{Epsilon: 0.125, Delta: 0x1p-40})
+		c.Count, c.Events = 2, slices.Clone(events[:n])
+		all = append(all, c)
+	}
+	return all
+}
+
+// keysAlike are keys that somebody takes for the same who cuts, folds or trims them, or keeps
+// them in a narrower type; here are those of testEpoch.
+func keysAlike() (keys []dp.Key, here int) {
+	first := charge(1, pure(0)).Key
+	keys = append(keys, first)
+	for _, round := range []int64{2, 1 + 1<<8, 1 + 1<<16, 1 + 1<<32, 1 << 53, 1<<53 + 1, math.MaxInt64} {
+		k := first
+		k.Round = round
+		keys = append(keys, k)
+	}
+	for i := range first.Digest {
+		k := first
+		k.Digest[i] ^= 0x80
+		keys = append(keys, k)
+	}
+	here = len(keys)
+	long := strings.Repeat("w", 999)
+	for _, epoch := range []string{"2026-w02", "2026-W01", "2026-w01 ", " 2026-w01", "2026-w01\t", "2026_w01", "2026-w1", "2026-w01\u00e9", "2026-w01e\u0301", "2026-w01e", long + "1", long + "2", long} {
+		k := first
+		k.Epoch = epoch
+		keys = append(keys, k)
+	}
+	return keys, here
+}
+
+// leaves ends the context of a caller, and waits until whoever listens has heard of it.
+func (b *book) leaves(caller context.Context, leave func()) {
+	heard := make(chan struct{})
+	context.AfterFunc(caller, func() { close(heard) })
+	leave()
+	<-heard
+	for range 100 { // other listeners run beside ours
+		runtime.Gosched()
+	}
 }
 
 func releases() [][]byte {
@@ -522,6 +632,16 @@ func remedies(b *book) {
 		b.want(e.Repetitions >= 0 && e.Repetitions < max(c.Count, 1), "%d repetitions would pass, and %d were refused", e.Repetitions, max(c.Count, 1))
 		largest := c
 		largest.Cost = e.Largest
+		for _, more := range []dp.Budget{
+			{Epsilon: math.Nextafter(e.Largest.Epsilon, 2), Delta: e.Largest.Delta},
+			{Epsilon: e.Largest.Epsilon, Delta: math.Nextafter(e.Largest.Delta, 1)},
+		} {
+			if more.Epsilon <= c.Cost.Epsilon && more.Delta <= c.Cost.Delta {
+				larger := c
+				larger.Cost = more
+				b.refused(larger)
+			}
+		}
 		b.reserve(largest)
 		c, e = state()
 		if e != nil && e.Repetitions > 0 {

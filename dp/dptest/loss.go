@@ -16,13 +16,14 @@ type loss struct {
 // lossOf computes the loss of a scalar event from its definition, by closed forms and
 // plain sums, none of them shared with package dp. Of more than one use of Laplace noise
 // it is a bound from below (laplaceBelow); of zCDP and Rényi curves it is that of a
-// Gaussian which they cover; of Skellam noise that of one use.
+// Gaussian which they cover; of a Gaussian with cut tails it is what is lost by the law or by
+// the cut alone; of Skellam noise that of one use.
 func lossOf(e dp.Event) loss {
 	n := float64(e.Count)
 	switch e.Mechanism {
 	case dp.Gaussian:
-		mu := e.Sensitivity / e.Scale * math.Sqrt(n)
-		return loss{true, math.Inf(1), func(eps float64) float64 { return normalDelta(mu, eps) }}
+		mu, lost := e.Sensitivity/e.Scale*math.Sqrt(n), -math.Expm1(n*math.Log1p(-e.Delta))
+		return loss{e.Delta == 0, math.Inf(1), func(eps float64) float64 { return max(normalDelta(mu, eps), lost) }}
 	case dp.ZCDP: // a Gaussian of ρ = μ²/2 is one of those it covers
 		mu := math.Sqrt(2 * e.Rho * n)
 		return loss{false, math.Inf(1), func(eps float64) float64 { return normalDelta(mu, eps) }}

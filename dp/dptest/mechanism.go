@@ -42,19 +42,22 @@ func Mechanism(t testing.TB, kit MechanismKit) {
 // and holds it to what any mechanism on vectors promises. It stops after the first group
 // of rules, the cheap ones first, that is broken:
 //
-//	(ε, δ)   audits for several ε, and sensitivities of which no two numbers are
-//	         alike: of one cell, of the sum of all that one unit moves, of a
-//	         difference, about 0 and where a float64 rounds
-//	extremes bounds whose product leaves int64, ε of 1000: right, or refused
+//	(ε, δ)   audits for several ε up to 6, and sensitivities of which no two numbers
+//	         are alike: of one cell, of the sum of all that one unit moves, of a
+//	         difference, of cells of long vectors, about 0 and where a float64 rounds
+//	extremes bounds whose product leaves int64, ε of 1000 and of 1e-300: right, or refused
 //	additive the noise does not depend on the value: exactly, where the same random
 //	         gives the same noise, and else on average
 //	fresh    every cell gets noise, and noise of its own: over cells, calls and builds
 //	range    values at the ends of int64 do not wrap
-//	failure  where the randomness fails no number is left behind
+//	failure  where the randomness fails no number is left behind, nor noise that
+//	         everybody knows; it is read in full, however it comes
 //	refusal  NaN, ±Inf, negative and missing numbers: an error
 //	end      it returns
 //
-// Noise that is too large passes. What passes has been audited at Samples a side: see
+// Noise that is too large passes. Clamping what comes out, at 0 say, is no leak but for the
+// caller to do: here it breaks two rules, for it hides what they look for. A large ε is as hard
+// to see as a small δ: about 20·e^ε samples refute it. What passes has been audited at Samples a side: see
 // AuditKit.Samples for what that can tell.
 func CheckMechanism(kit MechanismKit) error {
 	if kit.New == nil || !(kit.Delta >= 0 && kit.Delta < 1) {
@@ -122,6 +125,40 @@ func (m *mechanisms) audits() {
 	for i, c := range mechanismCases {
 		m.auditCase(i, c)
 	}
+	// The largest claim that so many samples refute. It sees little but noise that is missing.
+	if e := min(6, math.Log(float64(m.kit.Samples)/40)); e > 3 {
+		m.auditCase(len(mechanismCases), mechanismCase{e, dp.Sensitivity{L0: 2, L1: 5, L2Squared: 13, LInf: 3}, []int64{3, 2}})
+	}
+	m.auditLong()
+}
+
+// auditLong audits the cells of long vectors, each as a run of its own: additive and
+// fresh have seen that their noise is that of any value, and their own.
+func (m *mechanisms) auditLong() {
+	c := mechanismCases[0]
+	add, ok := m.build(dp.Params{Epsilon: c.epsilon, Delta: m.kit.Delta, Mechanism: m.kit.Mechanism}, c.s, c.String())
+	if !ok || m.broken[auditRule] {
+		return
+	}
+	for _, cells := range []int{20, 100, 700, 5000} {
+		var pool []int64
+		m.judge(AuditKit[int64]{
+			Claim: dp.Budget{Epsilon: c.epsilon, Delta: m.kit.Delta}, Samples: m.kit.Samples, Seed: m.kit.Seed, Serial: true,
+			Run: func(neighbour bool, random io.Reader) (int64, error) {
+				if len(pool) == 0 {
+					pool = make([]int64, cells)
+					if err := add(pool, random); err != nil {
+						return 0, err
+					}
+				}
+				x := pool[0]
+				if pool = pool[1:]; neighbour {
+					x++
+				}
+				return x, nil
+			},
+		}, c, fmt.Sprintf("%v; seen: a cell of %d", c, cells))
+	}
 }
 
 func (m *mechanisms) auditCase(i int, c mechanismCase) {
@@ -169,23 +206,41 @@ func (m *mechanisms) build(p dp.Params, s dp.Sensitivity, input string) (func([]
 }
 
 func (m *mechanisms) returns(add func([]int64, io.Reader) error, input string) bool {
+	err, late := m.inTime(add, make([]int64, 2), stream(m.kit.Seed, 9, 0, 1), input)
+	return !late && m.want(err == nil, "what is calibrated adds noise", "nothing was shown", input, "%v", err)
+}
+
+type panicked struct{ with any }
+
+func (p panicked) Error() string { return fmt.Sprint("panic: ", p.with) }
+
+// inTime adds noise, or notes that it was waited for too long: then the values are
+// still in use.
+func (m *mechanisms) inTime(add func([]int64, io.Reader) error, values []int64, random io.Reader, input string) (err error, late bool) {
 	done := make(chan error, 1)
-	go func() { done <- add(make([]int64, 2), stream(m.kit.Seed, 9, 0, 1)) }()
-	late := time.NewTimer(m.kit.Patience)
-	defer late.Stop()
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- panicked{p}
+			}
+		}()
+		done <- add(values, random)
+	}()
+	timer := time.NewTimer(m.kit.Patience)
+	defer timer.Stop()
 	select {
-	case err := <-done:
-		return m.want(err == nil, "what is calibrated adds noise", "nothing was shown", input, "%v", err)
-	case <-late.C:
-		return m.want(false, "a mechanism returns", "one query stops the server, and its processor is lost", input, "no answer in %v", m.kit.Patience)
+	case err = <-done:
+		var p panicked
+		m.want(!errors.As(err, &p), "a mechanism does not panic", "one value stops the release, and who sees it stop knows of the value", input, "%v", err)
+		return err, false
+	case <-timer.C:
+		m.want(false, "a mechanism returns", "one query stops the server, and its processor is lost", input, "no answer in %v", m.kit.Patience)
+		return nil, true
 	}
 }
 
 func (m *mechanisms) audit(add func([]int64, io.Reader) error, c mechanismCase, base int64, v view) {
-	if m.broken[auditRule] {
-		return
-	}
-	r, err := CheckAudit(AuditKit[int64]{
+	m.judge(AuditKit[int64]{
 		Claim: dp.Budget{Epsilon: c.epsilon, Delta: m.kit.Delta}, Samples: m.kit.Samples, Seed: m.kit.Seed,
 		Run: func(neighbour bool, random io.Reader) (int64, error) {
 			values := make([]int64, len(c.move)+1)
@@ -202,12 +257,19 @@ func (m *mechanisms) audit(add func([]int64, io.Reader) error, c mechanismCase, 
 			}
 			return v.of(values, base), nil
 		},
-	})
+	}, c, fmt.Sprintf("%v, about %d; seen: %s", c, base, v.name))
+}
+
+func (m *mechanisms) judge(kit AuditKit[int64], c mechanismCase, input string) {
+	if m.broken[auditRule] {
+		return
+	}
+	r, err := CheckAudit(kit)
 	if r.Outcome == Invalid {
 		m.want(false, "an audit that cannot fail shows nothing", "the claim is as unproved as before", c.String(), "%v", r)
 		return
 	}
-	m.want(err == nil, auditRule, "the scale, the law or the precision of the noise is wrong", fmt.Sprintf("%v, about %d; seen: %s", c, base, v.name), "%v", r)
+	m.want(err == nil, auditRule, "the scale, the law or the precision of the noise is wrong", input, "%v", r)
 }
 
 // extremes are claims that may be refused, and must else be kept.
@@ -218,7 +280,7 @@ func (m *mechanisms) extremes() {
 		cases = append(cases, mechanismCase{1, dp.Sensitivity{L0: l0, L1: math.MaxInt64, L2Squared: math.MaxInt64, LInf: linf}, []int64{linf}})
 	}
 	one := dp.Sensitivity{L0: 1, L1: 1, L2Squared: 1, LInf: 1}
-	cases = append(cases, mechanismCase{1000, one, []int64{1}}, mechanismCase{math.MaxFloat64, one, []int64{1}}, mechanismCase{0x1p-30, one, []int64{1}})
+	cases = append(cases, mechanismCase{1000, one, []int64{1}}, mechanismCase{math.MaxFloat64, one, []int64{1}}, mechanismCase{0x1p-30, one, []int64{1}}, mechanismCase{0x1p-40, one, []int64{1}}, mechanismCase{1e-300, one, []int64{1}})
 	for _, c := range cases {
 		add, err := m.kit.New(dp.Params{Epsilon: c.epsilon, Delta: m.kit.Delta, Mechanism: m.kit.Mechanism}, c.s)
 		if err != nil || add == nil || !m.returns(add, c.String()) || c.epsilon > 100 {
@@ -239,36 +301,49 @@ func (m *mechanisms) additive() {
 		return
 	}
 	rng := rand.New(stream(m.kit.Seed, 5, 0, 0))
-	const cells = 256
-	noise := func(v int64, try int) (x []int64, sum, squares float64) {
-		x = make([]int64, cells)
-		for i := range x {
-			x[i] = v
-		}
-		if !m.want(add(x, stream(m.kit.Seed, 5, try, 1)) == nil, "what is calibrated adds noise", "an error that depends on a value is published without noise", fmt.Sprintf("value %d", v), "an error") {
-			return nil, 0, 0
-		}
-		for i := range x {
-			x[i] -= v
-			sum += float64(x[i])
-			squares += float64(x[i]) * float64(x[i])
-		}
-		return x, sum, squares
-	}
-	for try := range 64 {
+	draw := func() int64 {
 		v := rng.Int64N(1<<61) >> rng.IntN(61)
-		if try%2 == 1 {
-			v = -v
+		if rng.IntN(2) == 0 {
+			return -v
 		}
-		at, sum, squares := noise(v, try)
-		zero, zeroSum, zeroSquares := noise(0, try)
-		again, _, _ := noise(0, try)
-		if at == nil || zero == nil || again == nil {
+		return v
+	}
+	const cells = 256
+	for try := range 64 {
+		values := slices.Repeat([]int64{draw()}, cells)
+		// noise is what is added to values, or to zeros.
+		noise := func(to []int64) (x []int64, sum, squares float64) {
+			x = slices.Clone(to)
+			input := fmt.Sprintf("values such as %d", to[0])
+			err, late := m.inTime(add, x, stream(m.kit.Seed, 5, try, 1), input)
+			if late || !m.want(err == nil, "what is calibrated adds noise", "an error that depends on a value is published without noise", input, "an error") {
+				return nil, 0, 0
+			}
+			for i := range x {
+				x[i] -= to[i]
+				sum += float64(x[i])
+				squares += float64(x[i]) * float64(x[i])
+			}
+			return x, sum, squares
+		}
+		zero, zeroSum, zeroSquares := noise(make([]int64, cells))
+		again, _, _ := noise(make([]int64, cells))
+		if zero == nil || again == nil {
 			return
 		}
-		if slices.Equal(zero, again) {
+		replays := slices.Equal(zero, again)
+		for i := range values {
+			if replays && i > 0 { // where each cell is compared, each may have a value of its own
+				values[i] = draw()
+			}
+		}
+		at, sum, squares := noise(values)
+		if at == nil {
+			return
+		}
+		if replays {
 			for i := range at {
-				if !m.want(at[i] == zero[i], rule, means, fmt.Sprintf("value %d", v), "the same randomness gives 0 the noise %d, and this value %d", zero[i], at[i]) {
+				if !m.want(at[i] == zero[i], rule, means, fmt.Sprintf("value %d", values[i]), "the same randomness gives 0 the noise %d, and this value %d", zero[i], at[i]) {
 					return
 				}
 			}
@@ -276,7 +351,7 @@ func (m *mechanisms) additive() {
 		}
 		// Ten standard deviations of the difference of two means over 256 cells.
 		off, room := math.Abs(sum-zeroSum)/cells, 10*math.Sqrt(2*zeroSquares)/cells+0.01
-		m.want(off <= room && squares <= 20*zeroSquares+100*cells, rule, means, fmt.Sprintf("value %d", v), "the mean of %d noises is off by %.3g, their squares are %.3g against %.3g", cells, off, squares, zeroSquares)
+		m.want(off <= room && squares <= 20*zeroSquares+100*cells, rule, means, fmt.Sprintf("value %d", values[0]), "the mean of %d noises is off by %.3g, their squares are %.3g against %.3g", cells, off, squares, zeroSquares)
 	}
 }
 
@@ -344,7 +419,11 @@ func (m *mechanisms) ends() {
 		for i := range values {
 			values[i] = v
 		}
-		if add(values, random) != nil {
+		err, late := m.inTime(add, values, random, fmt.Sprintf("value %d", v))
+		if late {
+			return
+		}
+		if err != nil {
 			continue // refused is not wrapped, but see fails: no number is left
 		}
 		for _, got := range values {
@@ -355,8 +434,8 @@ func (m *mechanisms) ends() {
 	}
 }
 
-// fails breaks the randomness. Noise of this scale leaves 64 values bare by chance
-// less than once in 10¹⁰⁰.
+// fails breaks the randomness, at once or on the way. Noise of this scale leaves one of 64
+// values bare now and then, and 13 of them by chance less than once in 10¹⁵.
 func (m *mechanisms) fails() {
 	const rule = "where the randomness fails there is an error and no number"
 	c := mechanismCase{epsilon: 0.01, s: dp.Sensitivity{L0: 1, L1: 1, L2Squared: 1, LInf: 1}}
@@ -364,13 +443,37 @@ func (m *mechanisms) fails() {
 	if !ok {
 		return
 	}
-	for _, random := range []io.Reader{iotest.ErrReader(errors.New("broken")), io.LimitReader(stream(m.kit.Seed, 6, 0, 1), 7)} {
+	noised := func(random io.Reader) ([]int64, error) {
 		values := slices.Repeat([]int64{1 << 40}, 64)
 		err := add(values, random)
-		bare := !slices.ContainsFunc(values, func(v int64) bool { return v != 1<<40 })
-		left := slices.ContainsFunc(values, func(v int64) bool { return v != 0 })
-		m.want(err != nil || !bare, rule, "un-noised numbers are published when the generator fails", c.String(), "no error, and the values are bare")
-		m.want(err == nil || !left, rule, "a caller that overlooks the error publishes un-noised numbers", c.String(), "an error, and numbers left behind")
+		return values, err
+	}
+	for _, after := range []int64{0, 7, 40, 100, 300} {
+		broken := func() io.Reader {
+			return io.MultiReader(io.LimitReader(stream(m.kit.Seed, 6, 0, 1), after), iotest.ErrReader(errors.New("broken")))
+		}
+		values, err := noised(broken())
+		bare, left := 0, 0
+		for _, v := range values {
+			if v == 1<<40 {
+				bare++
+			}
+			if v != 0 {
+				left++
+			}
+		}
+		m.want(err != nil || bare < 13, rule, "un-noised numbers are published when the generator fails", c.String(), "no error after %d bytes, and %d of 64 values are bare", after, bare)
+		m.want(err == nil || left == 0, rule, "a caller that overlooks the error publishes un-noised numbers", c.String(), "an error after %d bytes, and %d of 64 numbers left behind", after, left)
+		if err == nil && after < 8 { // right for a mechanism that has randomness of its own
+			again, err := noised(broken())
+			m.want(err != nil || !slices.Equal(values, again), rule, "everybody can compute the noise that is drawn when the generator fails", c.String(), "no error, and the same noise twice")
+		}
+	}
+	whole, err := noised(stream(m.kit.Seed, 6, 1, 1))
+	again, err2 := noised(stream(m.kit.Seed, 6, 1, 1))
+	bytewise, err3 := noised(iotest.OneByteReader(stream(m.kit.Seed, 6, 1, 1)))
+	if err := errors.Join(err, err2, err3); m.want(err == nil, "what is calibrated adds noise", "nothing was shown", c.String(), "%v", err) && slices.Equal(whole, again) {
+		m.want(slices.Equal(whole, bytewise), "the randomness is read in full", "a seed that came in pieces is mostly zeros: whoever tries the rest knows the noise", c.String(), "the same bytes, given one by one, make another noise")
 	}
 }
 
@@ -401,7 +504,7 @@ func (m *mechanisms) refusals() {
 			m.faults = zero.faults
 		}
 	}
-	for _, s := range []dp.Sensitivity{{}, {L0: 1, L1: -1, L2Squared: 1, LInf: 1}, {L0: 1, L1: 1, L2Squared: -1, LInf: 1}, {L0: 1, L1: 0, L2Squared: 0, LInf: 1}} {
+	for _, s := range []dp.Sensitivity{{}, {L0: 1, L1: -1, L2Squared: 1, LInf: 1}, {L0: 1, L1: 1, L2Squared: -1, LInf: 1}, {L0: 1, L1: 0, L2Squared: 0, LInf: 1}, {L0: -1, L1: 1, L2Squared: 1, LInf: 1}, {L0: 1, L1: 1, L2Squared: 1, LInf: -1}, {L0: 0, L1: 1, L2Squared: 1, LInf: 1}, {L0: 1, L1: 1, L2Squared: 1, LInf: 0}} {
 		_, err := m.kit.New(dp.Params{Epsilon: 1, Delta: m.kit.Delta, Mechanism: m.kit.Mechanism}, s)
 		m.want(err != nil, refusal, refusalMeans, fmt.Sprintf("%+v", s), "accepted")
 	}

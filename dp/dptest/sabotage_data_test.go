@@ -19,6 +19,11 @@ type row struct {
 	Price  float64
 }
 
+type node struct {
+	Value float64
+	Next  *node
+}
+
 // A member is a privacy unit with all rows.
 type member struct{ Rows []row }
 
@@ -45,6 +50,7 @@ func drawMembers(r *rand.Rand) []member {
 
 // demand is a bounded sum by item, right until one of its faults is switched on.
 func demand(fault string) func(members []member, rec *dptest.Recorder) (any, error) {
+	largest := make([]int64, items)
 	return func(members []member, rec *dptest.Recorder) (any, error) {
 		s, err := bounds.Sensitivity(dp.Disjoint)
 		if err != nil {
@@ -74,7 +80,10 @@ func demand(fault string) func(members []member, rec *dptest.Recorder) (any, err
 				bounded = append(bounded, member{own})
 			}
 		}
-		for _, m := range bounded {
+		for i, m := range bounded {
+			if fault == "every second member, by place" && i%2 == 1 {
+				continue
+			}
 			amounts := make([]int64, items)
 			for _, r := range m.Rows {
 				amounts[r.Item] += min(max(r.Amount, 0), bounds.LInf)
@@ -95,6 +104,17 @@ func demand(fault string) func(members []member, rec *dptest.Recorder) (any, err
 					bounded = nil
 				}
 				bounds.Clip(amounts)
+			case "the item that most have is kept":
+				bounds.Clip(amounts)
+				best := 0
+				for i, a := range amounts {
+					if a > 0 && (amounts[best] == 0 || counts[itemKeys[i]] > counts[itemKeys[best]]) {
+						best = i
+					}
+				}
+				kept := amounts[best]
+				clear(amounts)
+				amounts[best] = kept
 			default:
 				bounds.Clip(amounts)
 			}
@@ -114,6 +134,21 @@ func demand(fault string) func(members []member, rec *dptest.Recorder) (any, err
 			declared.L2Squared = int64(math.Ceil(math.Sqrt(float64(s.L2Squared))))
 		case "L0 declared for one item":
 			declared.L0 = 1
+		case "the item that most have is kept":
+			declared = dp.Sensitivity{L0: 1, L1: bounds.LInf, L2Squared: bounds.LInf * bounds.LInf, LInf: bounds.LInf}
+		case "shares of the true total":
+			total := int64(1)
+			for _, v := range sums {
+				total += v
+			}
+			for i, v := range sums {
+				sums[i] = 100 * v / total
+			}
+		case "the largest totals of all runs":
+			for i, v := range sums {
+				largest[i] = max(largest[i], v)
+			}
+			copy(sums, largest)
 		case "declared by the largest member":
 			declared.L1 = max(slices.Max(sums), 1)
 		case "keys of the data alone":
@@ -214,6 +249,24 @@ func demand(fault string) func(members []member, rec *dptest.Recorder) (any, err
 				}
 			}
 			out.Extra = clipped
+		case "the sign of a zero beside":
+			out.Extra = math.Copysign(0, float64(truth[0])-2.5)
+		case "keys that did not pass published as zeros":
+			at := map[string]int64{}
+			for _, k := range offered {
+				at[k] = 0
+			}
+			out.Extra = at
+		case "a mean, a ring and a NaN of the answers beside": // sound
+			mean, ring := float64(sums[0])/float64(min(sums[1], 0)), &node{Value: math.NaN()}
+			ring.Next = &node{Value: mean, Next: ring}
+			out.Extra = ring
+		case "its input clipped in place": // sound
+			for _, m := range members {
+				for i := range m.Rows {
+					m.Rows[i].Amount = min(max(m.Rows[i].Amount, 0), bounds.LInf)
+				}
+			}
 		case "the capacity of a slice beside":
 			out.Extra = cap(published) > 2 && len(offered) > 3
 		case "all offered keys published":
@@ -317,6 +370,12 @@ func sensitivities() (builds []dptest.Sabotage) {
 		{"the number of members beside", "known bugs: true counts"},
 		{"what clipping removed beside", "true facts about records"},
 		{"all offered keys published", "known bugs: the key set"},
+		{"keys that did not pass published as zeros", "known bugs: the key set"},
+		{"every second member, by place", "bounding that depends on other units"},
+		{"the item that most have is kept", "bounding that depends on other units"},
+		{"shares of the true total", "normalised by the un-noised total"},
+		{"the largest totals of all runs", "state that outlives a run"},
+		{"the sign of a zero beside", "known bugs: un-noised coordinates"},
 		{"no release where noise is far off", "accuracy checked against the truth"},
 	} {
 		builds = append(builds, dptest.Sabotage{Name: "sensitivity: " + row[0], Source: row[1], Check: func() error {
@@ -335,6 +394,56 @@ func sensitivities() (builds []dptest.Sabotage) {
 			return dptest.CheckSensitivity(dptest.SensitivityKit[member]{World: drawMembers, Run: spending(row[0])})
 		}})
 	}
+	replay := func(name, source string, run func(members []member, rec *dptest.Recorder) (any, error)) {
+		builds = append(builds, dptest.Sabotage{Name: "sensitivity: " + name, Source: source, Check: func() error {
+			return dptest.CheckSensitivity(dptest.SensitivityKit[member]{World: drawMembers, Run: run})
+		}})
+	}
+	replay("a unit's largest row alone is clipped", "bounded by row, for the others", func(members []member, rec *dptest.Recorder) (any, error) {
+		sum := []int64{0}
+		for _, m := range members {
+			largest := 0
+			for i, r := range m.Rows {
+				if r.Amount > m.Rows[largest].Amount {
+					largest = i
+				}
+			}
+			for i, r := range m.Rows {
+				if i == largest {
+					sum[0] += min(max(r.Amount, 0), 3)
+				} else {
+					sum[0] += min(max(r.Amount, 0), 4)
+				}
+			}
+		}
+		rec.Add("sum", []string{"all"}, sum, dp.Sensitivity{L0: 1, L1: 3, L2Squared: 9, LInf: 3})
+		return sum, nil
+	})
+	replay("the median of members, at the sensitivity of a count", "a formula of another statistic", func(members []member, rec *dptest.Recorder) (any, error) {
+		var n []int64
+		for _, m := range members {
+			n = append(n, int64(len(m.Rows)))
+		}
+		slices.Sort(n)
+		median := []int64{0}
+		if len(n) > 0 {
+			median[0] = n[len(n)/2]
+		}
+		rec.Add("median", []string{"all"}, median, unit)
+		return median, nil
+	})
+	replay("capped at the first three members", "bounding that depends on other units", func(members []member, rec *dptest.Recorder) (any, error) {
+		return demand("")(members[:min(len(members), 3)], rec)
+	})
+	replay("retried where noise is negative and data is not", "accuracy checked against the truth", func(members []member, rec *dptest.Recorder) (any, error) {
+		n := []int64{int64(len(members))}
+		truth := n[0]
+		rec.Add("count", []string{"all"}, n, unit)
+		if n[0] < 0 && truth > 2 {
+			return nil, errors.New("try again")
+		}
+		return n, nil
+	})
 	builds = append(builds, dptest.Sabotage{Name: "sensitivity: sums wrap", Source: "Google's library v3.0.0, fault 4", Check: func() error {
 		const most = 1 << 62
 		return dptest.CheckSensitivity(dptest.SensitivityKit[member]{World: drawMembers, Run: func(members []member, rec *dptest.Recorder) (any, error) {
@@ -356,8 +465,12 @@ func sensitivities() (builds []dptest.Sabotage) {
 // toyAccountant adds ε and δ up, and composes Gaussians exactly: right until one of its
 // faults is switched on.
 func toyAccountant(fault string) dptest.AccountantKit {
+	remembered := map[string]float64{}
 	compose := func(events ...dp.Event) (dptest.Curve, error) {
 		var epsilon, delta, mu2 float64
+		if fault == "events that are equal are one" {
+			events = slices.CompactFunc(slices.Clone(events), func(a, b dp.Event) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
+		}
 		for i, e := range events {
 			switch fault {
 			case "open on NaN":
@@ -388,6 +501,24 @@ func toyAccountant(fault string) dptest.AccountantKit {
 				n = 0
 			case fault == "the last event is not counted" && i > 0 && i == len(events)-1:
 				n = 0
+			case fault == "of equal events the last one's count" && slices.ContainsFunc(events[i+1:], func(o dp.Event) bool {
+				return o.Mechanism == e.Mechanism && o.Scale == e.Scale && o.Epsilon == e.Epsilon
+			}):
+				n = 1
+			case fault == "a count above 32 is cut":
+				n = min(n, 32)
+			case fault == "counts in 32 bits":
+				n = float64(uint32(e.Count))
+			case fault == "scales are rounded up to the next tenth":
+				e.Scale = math.Ceil(e.Scale*10.001) / 10
+			case fault == "remembered without its sensitivity" && e.Mechanism == dp.Gaussian:
+				key := fmt.Sprint(e.Scale, e.Count)
+				if _, ok := remembered[key]; !ok {
+					remembered[key] = e.Sensitivity + e.L2
+				}
+				e.Sensitivity, e.L2 = remembered[key], 0
+			case fault == "what a Gaussian's cut gives away is forgotten" && e.Mechanism == dp.Gaussian:
+				e.Delta = 0
 			}
 			switch e.Mechanism {
 			case dp.Gaussian:
@@ -470,6 +601,14 @@ func toyAccountant(fault string) dptest.AccountantKit {
 					return hi, hi * (1 - 1e-6), nil
 				case "at most what a default allows":
 					hi = min(hi, 1)
+				case "nothing is lost from δ = 0.1":
+					if at >= 0.1 {
+						hi = 0
+					}
+				case "advanced composition without its second term":
+					if len(events) == 1 && events[0].Mechanism == dp.PureDP {
+						hi = min(hi, events[0].Epsilon*math.Sqrt(2*float64(events[0].Count)*math.Log(1/at)))
+					}
 				}
 				return 0, hi, nil
 			},
@@ -530,6 +669,15 @@ func accountants() (builds []dptest.Sabotage) {
 		{"optimistic by 10⁻⁷", "Google's and Microsoft's upper bounds at δ below 1e-12"},
 		{"a bracket that is turned round", "known bugs"},
 		{"at most what a default allows", "known bugs"},
+		{"events that are equal are one", "parallel composition of the same data"},
+		{"a count above 32 is cut", "known bugs"},
+		{"of equal events the last one's count", "merged by their parameters"},
+		{"counts in 32 bits", "known bugs"},
+		{"scales are rounded up to the next tenth", "known bugs: optimistic rounding"},
+		{"remembered without its sensitivity", "a cache whose key lacks a field"},
+		{"what a Gaussian's cut gives away is forgotten", "Google's library v3.0.0, fault 8"},
+		{"nothing is lost from δ = 0.1", "a shortcut"},
+		{"advanced composition without its second term", "Dwork, Rothblum, Vadhan 2010, for many uses"},
 		{"δ = 0 read as unset", "known bugs"},
 		{"open on NaN", "known bugs: NaN > budget is false"},
 		{"a negative count is a refund", "known bugs: fail-open on negative"},

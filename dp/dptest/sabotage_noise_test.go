@@ -5,7 +5,11 @@ import (
 	"errors"
 	"io"
 	"math"
+	"math/bits"
 	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/dp/dptest"
@@ -34,6 +38,28 @@ func samplers() []dptest.Sabotage {
 	}
 	calls := int64(0)
 	return []dptest.Sabotage{
+		exact("summed in float64 where it holds no odd number", "known bugs: noise at the input's ulp", math.Ln2, func(v int64, t *dptest.Tape) int64 {
+			return int64(math.Min(float64(v)+float64(two(t)), 1<<62))
+		}),
+		exact("both halves share their first coin", "randomness used twice", math.Ln2, func(v int64, t *dptest.Tape) int64 {
+			if t.Below(2) == 1 {
+				return v
+			}
+			return v + two(t)
+		}),
+		exact("the sign is the first coin of the size", "randomness used twice", math.Ln2, func(v int64, t *dptest.Tape) int64 {
+			x := t.Below(256)
+			size := int64(bits.TrailingZeros64(x | 1<<8))
+			if x&1 == 0 {
+				size = -size
+			}
+			return v + size
+		}),
+		{Name: "sampler: eight coins taken for a Gaussian", Source: "the central limit theorem has tails that end", Check: func() error {
+			return dptest.CheckSampler(dptest.SamplerKit[int64]{Sensitivity: 1, Claim: dp.Budget{Epsilon: 1, Delta: 0.01}, Draw: func(v int64, t *dptest.Tape) int64 {
+				return v + int64(bits.OnesCount64(t.Below(256))) - 4
+			}})
+		}},
 		{Name: "sampler: inverse CDF in float64 (porous low bits)", Source: "Mironov 2012, On Significance of the Least Significant Bits", Check: func() error {
 			return dptest.CheckSampler(dptest.SamplerKit[float64]{Sensitivity: 1, Claim: dp.Budget{Epsilon: 1}, Bits: 13, Draw: func(v int64, t *dptest.Tape) float64 {
 				x := math.Log((float64(t.Below(1<<12)) + 0.5) / (1 << 12))
@@ -114,8 +140,12 @@ func gaussianTable(sigma float64, n uint64) func(*dptest.Tape) int64 {
 // toyLaplace is a small discrete Laplace mechanism, right until one of its faults is
 // switched on. It reads a seed of 8 bytes a call.
 func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64, io.Reader) error, error) {
+	var remembered sync.Map
 	return func(p dp.Params, s dp.Sensitivity) (func([]int64, io.Reader) error, error) {
 		err := p.Validate()
+		if fault == "a negative LInf accepted" {
+			s.LInf = max(s.LInf, 1)
+		}
 		if min(s.L0, s.L1, s.L2Squared, s.LInf) < 1 {
 			err = errors.New("no sensitivity")
 		}
@@ -148,11 +178,29 @@ func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64,
 			b = b / math.Sqrt2
 		case "half the noise, by averaging two draws":
 			b = b / 2
+		case "no noise where ε is large":
+			if p.Epsilon >= 4 {
+				b = 0
+			}
+		case "a scale beyond 32 bits is none":
+			if b >= 1<<32 {
+				b = 0
+			}
+		case "scales remembered by ε alone":
+			if at, ok := remembered.LoadOrStore(p.Epsilon, b); ok {
+				b = at.(float64)
+			}
+		case "Δ/ε rounded up to a power of two": // sound
+			b = math.Exp2(math.Ceil(math.Log2(b)))
 		}
 		fixed := rand.New(rand.NewPCG(1, 2))
 		return func(values []int64, random io.Reader) error {
 			var seed [32]byte
-			if _, err := io.ReadFull(random, seed[:8]); err != nil {
+			read := io.ReadFull
+			if fault == "a seed that came in pieces is cut" {
+				read = func(r io.Reader, b []byte) (int, error) { return r.Read(b) }
+			}
+			if _, err := read(random, seed[:8]); err != nil && fault != "a failing generator is a seed of zeros" {
 				if fault == "a failing generator is overlooked" {
 					return nil
 				}
@@ -172,10 +220,22 @@ func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64,
 				e := int64(math.Floor(source.ExpFloat64() * b))
 				return e - int64(math.Floor(source.ExpFloat64()*b))
 			}
+			switch {
+			case fault == "half the noise in vectors of 10 to 50" && len(values) > 10 && len(values) < 50,
+				fault == "half the noise in vectors from 1000" && len(values) >= 1000:
+				b := b / 2
+				draw = func() int64 {
+					e := int64(math.Floor(source.ExpFloat64() * b))
+					return e - int64(math.Floor(source.ExpFloat64()*b))
+				}
+			case fault == "the sum of two noises": // sound
+				once := draw
+				draw = func() int64 { return once() + once() }
+			}
 			if fault == "real noise cut to an integer" {
 				draw = func() int64 { return int64(laplaceOf(b)(source)) }
 			}
-			shared := draw()
+			shared, last := draw(), int64(0)
 			var stripe [512]int64
 			if fault == "the stream starts anew every 512 cells" {
 				for i := range stripe {
@@ -213,6 +273,33 @@ func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64,
 					v = min(max(v, math.MinInt32), math.MaxInt32)
 				case "noise grows with the value":
 					x += x * (v >> 40)
+				case "values from 1000 to 2000 get half":
+					if v >= 1000 && v < 2000 {
+						x /= 2
+					}
+				case "blocks on a large negative value":
+					if v < -1<<40 {
+						select {}
+					}
+				case "a panic on the smallest value":
+					if v == math.MinInt64 {
+						panic("no absolute value")
+					}
+				case "a pair of cells has one size and two signs":
+					if i%2 == 1 {
+						x = values[i-1] - last
+						if draw() > 0 {
+							x = -x
+						}
+					}
+					last = v
+				case "the larger of two neighbours gets half":
+					if i > 0 && v > last {
+						x /= 2
+					}
+					last = v
+				case "saturates at 2⁶¹": // sound
+					v = min(max(v, -1<<61), 1<<61)
 				}
 				if v > 0 && x > math.MaxInt64-v {
 					values[i] = math.MaxInt64
@@ -256,11 +343,86 @@ func mechanisms() (builds []dptest.Sabotage) {
 		{"values left behind on failure", "known bugs"},
 		{"open on NaN", "known bugs"},
 		{"δ out of range accepted", "known bugs"},
+		{"a negative LInf accepted", "known bugs: fail-open on negative"},
+		{"no noise where ε is large", "a shortcut"},
+		{"a scale beyond 32 bits is none", "a shortcut"},
+		{"scales remembered by ε alone", "a cache whose key lacks a field"},
+		{"a failing generator is a seed of zeros", "an error that is not looked at"},
+		{"a seed that came in pieces is cut", "Read for ReadFull"},
+		{"half the noise in vectors of 10 to 50", "a fast path"},
+		{"half the noise in vectors from 1000", "a fast path"},
+		{"values from 1000 to 2000 get half", "a table with a wrong row"},
+		{"blocks on a large negative value", "Google's library v3.0.0, fault 3, for values"},
+		{"a panic on the smallest value", "|MinInt64| is negative"},
+		{"a pair of cells has one size and two signs", "randomness used twice: no correlation shows it"},
+		{"the larger of two neighbours gets half", "noise that depends on other cells"},
 	} {
 		builds = append(builds, dptest.Sabotage{Name: "mechanism: " + row[0], Source: row[1], Check: func() error {
-			return dptest.CheckMechanism(dptest.MechanismKit{New: toyLaplace(row[0]), Mechanism: dp.DiscreteLaplace, Samples: 5000})
+			return dptest.CheckMechanism(dptest.MechanismKit{New: toyLaplace(row[0]), Mechanism: dp.DiscreteLaplace, Samples: 5000, Patience: time.Second})
 		}})
 	}
+	after := func(name string, change func(values, noised []int64)) {
+		builds = append(builds, dptest.Sabotage{Name: "mechanism: " + name, Source: "what is done to noised numbers in view of the true ones", Check: func() error {
+			return dptest.CheckMechanism(dptest.MechanismKit{Mechanism: dp.DiscreteLaplace, Samples: 5000, New: func(p dp.Params, s dp.Sensitivity) (func([]int64, io.Reader) error, error) {
+				add, err := toyLaplace("")(p, s)
+				if err != nil {
+					return nil, err
+				}
+				return func(values []int64, random io.Reader) error {
+					was := slices.Clone(values)
+					if err := add(values, random); err != nil {
+						return err
+					}
+					change(was, values)
+					return nil
+				}, nil
+			}})
+		}})
+	}
+	const most = 1 << 62 // the toy saturates beyond
+	after("published numbers made even", func(_, noised []int64) {
+		for i := range noised {
+			noised[i] &^= 1
+		}
+	})
+	after("noise pulled half way back to the truth", func(was, noised []int64) {
+		for i := range noised {
+			if was[i] < most && was[i] > -most {
+				noised[i] = was[i] + (noised[i]-was[i])/2
+			}
+		}
+	})
+	after("totals kept: the last cell takes back all noise", func(was, noised []int64) {
+		sum := int64(0)
+		for i, v := range was {
+			if v > most || v < -most {
+				return
+			}
+			sum += noised[i] - v
+		}
+		noised[len(noised)-1] -= sum
+	})
+	after("small values published as they are", func(was, noised []int64) {
+		for i, v := range was {
+			if v == 1 {
+				noised[i] = 1
+			}
+		}
+	})
+	after("odd cells take the noise of their neighbour", func(was, noised []int64) {
+		for i := 1; i < len(noised); i += 2 {
+			if was[i] < most && was[i] > -most {
+				noised[i] = was[i] + noised[i-1] - was[i-1]
+			}
+		}
+	})
+	after("an output that equals the truth is drawn again", func(was, noised []int64) {
+		for i := range noised {
+			if noised[i] == was[i] && was[i] < most {
+				noised[i]++
+			}
+		}
+	})
 	return builds
 }
 
@@ -328,6 +490,13 @@ func toySelection(fault string) func(b dp.Budget, s dp.Sensitivity) (func([]int6
 			}
 			shared, crowd := draw(), int64(0)
 			published := make([]bool, len(counts))
+			threshold, passed := threshold, 0
+			switch {
+			case fault == "a lower threshold where keys are many" && len(counts) > 5000:
+				threshold -= int64(3*scale) + 1
+			case fault == "δ is split over the keys that are there":
+				threshold = s.LInf + int64(math.Ceil(math.Log(b.Delta/float64(max(len(counts), 1))*(1+q))/math.Log(q)+1e-9))
+			}
 			for i, c := range counts {
 				x := draw()
 				crowd = max(crowd, c)
@@ -353,6 +522,28 @@ func toySelection(fault string) func(b dp.Budget, s dp.Sensitivity) (func([]int6
 					sum = c
 				}
 				published[i] = at && sum >= threshold
+				switch fault {
+				case "sure from the threshold and two scales":
+					published[i] = published[i] || at && c >= threshold+int64(2*scale)
+				case "drawn twice, and one is enough":
+					published[i] = published[i] || at && c < 1<<62 && c+draw() >= threshold
+				case "no more than 100 keys":
+					if published[i] {
+						passed++
+					}
+					published[i] = published[i] && passed <= 100
+				case "one in four is left out": // sound
+					published[i] = published[i] && source.IntN(4) > 0
+				case "a key that passes opens the next one":
+					published[i] = published[i] || at && i > 0 && published[i-1]
+				case "one key in a thousand is published for nothing":
+					published[i] = published[i] || at && source.IntN(1000) == 0
+				}
+			}
+			if fault == "the largest new key is always published" && len(counts) > 1 {
+				if i := slices.Index(counts, slices.Max(counts)); counts[i] > 0 {
+					published[i] = true
+				}
 			}
 			if fault == "an error where nothing passes" && len(published) == 1 && !published[0] {
 				return nil, errors.New("nothing to publish")
@@ -381,6 +572,14 @@ func thresholds() (builds []dptest.Sabotage) {
 		{"the sign of a count is lost", "known bugs"},
 		{"counts wrap", "Google's library v3.0.0, fault 4"},
 		{"an error where nothing passes", "known bugs: errors that depend on data"},
+		{"a lower threshold where keys are many", "a default by size"},
+		{"δ is split over the keys that are there", "known bugs: dependence of other keys"},
+		{"no more than 100 keys", "known bugs: dependence of other keys"},
+		{"sure from the threshold and two scales", "a shortcut"},
+		{"drawn twice, and one is enough", "a retry"},
+		{"a key that passes opens the next one", "known bugs: dependence of other keys"},
+		{"one key in a thousand is published for nothing", "a default that fails open"},
+		{"the largest new key is always published", "known bugs: dependence of other keys"},
 	} {
 		builds = append(builds, dptest.Sabotage{Name: "threshold: " + row[0], Source: row[1], Check: func() error {
 			return dptest.CheckSelection(dptest.SelectionKit{New: toySelection(row[0]), Samples: 6000})
@@ -413,6 +612,12 @@ func audits() []dptest.Sabotage {
 			}
 			return math.Round(best*4) / 4
 		}),
+		run("the truth in the sign of a zero", "math.Round and math.Copysign keep it, and so does JSON", pure, 20_000, func(v float64, r *rand.Rand) float64 {
+			return math.Copysign(max(0, math.Round(laplace(9, r))), v-0.5)
+		}),
+		run("noise on a lattice of 1000, the value between", "a granularity that only the noise is rounded to", pure, 20_000, func(v float64, r *rand.Rand) float64 {
+			return v + 1000*math.Round(laplace(1e4, r))
+		}),
 		run("a constant", "a mechanism that is not run", pure, 20_000, func(float64, *rand.Rand) float64 { return 7 }),
 		run("NaN", "a mechanism that failed", pure, 20_000, func(v float64, r *rand.Rand) float64 { return math.Log(laplace(1, r)) }),
 	}
@@ -440,5 +645,13 @@ func intervals() (builds []dptest.Sabotage) {
 			}})
 		}})
 	}
-	return builds
+	return append(builds, dptest.Sabotage{Name: "interval: only what is significant is shown", Source: "the winner's curse", Check: func() error {
+		return dptest.CheckIntervals(dptest.IntervalKit{Confidence: 0.95, Run: func(random io.Reader) (truth, estimate, half float64, err error) {
+			r, half := rand.New(random.(rand.Source)), b*math.Log(20)
+			for estimate < half {
+				estimate = 5 + laplaceOf(b)(r)
+			}
+			return 5, estimate, half, nil
+		}})
+	}})
 }

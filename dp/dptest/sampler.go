@@ -202,8 +202,8 @@ type SamplerKit[O comparable] struct {
 	// Bits is the length of the tapes: those of a probability below 2^−Bits stay
 	// undecided. At most 62; 0 means as many as some 100,000 tapes allow.
 	Bits int
-	// Values are those at which the sampler is audited. Nil means small ones and
-	// the ends of int64.
+	// Values are those at which the sampler is audited. Nil means small ones, one where
+	// a float64 rounds, and the ends of int64.
 	Values []int64
 }
 
@@ -237,7 +237,7 @@ func CheckSampler[O comparable](kit SamplerKit[O]) error {
 	}
 	values := kit.Values
 	if values == nil {
-		values = []int64{0, 1, -1, math.MaxInt64 - kit.Sensitivity, math.MinInt64}
+		values = []int64{0, 1, -1, 1<<53 + 1, math.MaxInt64 - kit.Sensitivity, math.MinInt64}
 	}
 	for _, v := range values {
 		for _, shift := range shifts(kit.Sensitivity) {

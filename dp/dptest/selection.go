@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/larder-dp/larder/dp"
@@ -14,7 +15,7 @@ import (
 type SelectionKit struct {
 	// New returns a selection that costs b where one unit touches s.L0 keys and moves
 	// each count by s.LInf at most: it tells for each count whether its key may be
-	// published. Required.
+	// published. It serves every valid b and s. Required.
 	New func(b dp.Budget, s dp.Sensitivity) (func(counts []int64, random io.Reader) ([]bool, error), error)
 	// Samples is how many selections are made in each setting; 0 means 20,000.
 	Samples int
@@ -35,7 +36,8 @@ func Selection(t testing.TB, kit SelectionKit) {
 //	new       keys that one unit alone has are published with probability δ at most,
 //	          all of them together: this is what a threshold is for
 //	(ε, δ)    a count that one unit moves, about the threshold, from both sides
-//	position  a key's chance depends on its own count only: not on its place, nor on others
+//	position  a key's chance depends on its own count only: not on its place, nor on others, nor on
+//	          how many there are
 //	range     counts at the ends of int64 do not wrap
 //	refusal   NaN, ±Inf, negative and missing numbers, δ = 0: an error
 //
@@ -162,10 +164,23 @@ func (s *selections) empty(c selectionCase, decide func([]int64) []bool) {
 			}
 		}
 	}
-	for range 50 {
-		got := decide([]int64{math.MaxInt64, math.MinInt64, math.MaxInt64 - 1})
-		s.want(got[0] && got[2] && !got[1], "counts at the ends of int64 do not wrap", "the largest key is missing and the smallest is there: sums have wrapped", c.String(), "counts of MaxInt64, MinInt64, MaxInt64−1 are decided %v", got)
+	const runs = 200
+	rising := []int64{math.MinInt64, 1 << 12, 1 << 20, 1 << 31, 1 << 33, crowd, 1 << 62, math.MaxInt64 - 1, math.MaxInt64}
+	hits := make([]int64, len(rising))
+	for range runs {
+		for k, p := range decide(rising) {
+			if p {
+				hits[k]++
+			}
+		}
 	}
+	ends, most := hits[0] == 0, int64(0)
+	for _, h := range hits {
+		ends = ends && lowerBound(runs, most, alpha/18) <= upperBound(runs, h, alpha/18)
+		most = max(most, h)
+	}
+	s.want(ends, "counts at the ends of int64 do not wrap", "the largest key is missing and the smallest is there: sums have wrapped", c.String(),
+		"of %d selections counts of %d are published %d times: a larger one less often", runs, rising, hits)
 }
 
 // many decides on so many new keys that one published is one too many. One unit has
@@ -194,7 +209,7 @@ const (
 )
 
 // position compares a key that stands first with ones that stand behind a large one,
-// and last, behind an empty one.
+// and last, behind an empty one, and with the many of a crowd, each as a run of its own.
 func (s *selections) position(c selectionCase, decide func([]int64) []bool, first int64) {
 	counts := []int64{1 << 40, c.linf, 0, 1 << 40, 0, c.linf}
 	var behind, last int64
@@ -207,11 +222,25 @@ func (s *selections) position(c selectionCase, decide func([]int64) []bool, firs
 			last++
 		}
 	}
+	crowd := slices.Repeat([]int64{1 << 40, c.linf}, 4096)
+	var among, crowded int64
+	for crowded < int64(s.n) {
+		for k, p := range decide(crowd) {
+			if k%2 == 1 {
+				if crowded++; p {
+					among++
+				}
+			}
+		}
+	}
 	n := int64(s.n)
-	for _, other := range []int64{behind, last} {
-		lo, hi := min(first, other), max(first, other)
-		s.want(lowerBound(n, hi, alpha/4) <= upperBound(n, lo, alpha/4), "a key's chance depends on its own count only", "noise is shared or drawn by position: one key's decision tells another's count",
-			c.String(), "a key of count %d is published %d times of %d as the first, %d times behind a large one and %d times as the last", c.linf, first, n, behind, last)
+	for _, other := range []struct {
+		where   string
+		hits, n int64
+	}{{"behind a large one", behind, n}, {"as the last", last, n}, {"among 8192", among, crowded}} {
+		apart := lowerBound(n, first, alpha/6) > upperBound(other.n, other.hits, alpha/6) || lowerBound(other.n, other.hits, alpha/6) > upperBound(n, first, alpha/6)
+		s.want(!apart, "a key's chance depends on its own count only", "noise is shared or drawn by position: one key's decision tells another's count",
+			c.String(), "a key of count %d is published %d times of %d as the first, and %d of %d %s", c.linf, first, n, other.hits, other.n, other.where)
 	}
 }
 

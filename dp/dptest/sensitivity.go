@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"reflect"
@@ -208,7 +210,7 @@ type SensitivityKit[U any] struct {
 	// Replace says that the code claims to protect the replacement of a unit by
 	// another one, not only adding or removing one.
 	Replace bool
-	// Worlds is how many are drawn; 0 means 100.
+	// Worlds is how many are drawn; 0 means 400.
 	Worlds int
 	// Seed fixes them.
 	Seed uint64
@@ -228,8 +230,9 @@ func Sensitivity[U any](t testing.TB, kit SensitivityKit[U]) {
 //   - what is noised moves by no more than that sensitivity: in L0, L1, L2 and LInf,
 //     as exact integers,
 //   - and what is published, and the error, are the same, for all they may depend
-//     on are the answers. The first run is done twice, to see what depends on the order
-//     of a map.
+//     on are the answers. Each input is run twice, to see what depends on the order
+//     of a map, and the first one once more when all others have been run, to see what
+//     code remembers of them.
 //
 // A failing input is made smaller for as long as the same rule stays broken: units
 // are left out, then slices shortened and numbers and strings made small.
@@ -242,11 +245,15 @@ func CheckSensitivity[U any](kit SensitivityKit[U]) error {
 	}
 	worlds, moved := kit.Worlds, false
 	if worlds == 0 {
-		worlds = 100
+		worlds = 400
 	}
+	var first func() *Fault
 	for w := range worlds {
 		rng := rand.New(stream(kit.Seed, w, 0, 0))
 		units := kit.World(rng)
+		if first == nil && len(units) > 0 {
+			first = kit.rerun(units, fmt.Sprintf("units %+v, before and after other inputs (world %d of seed %d)", units, w, kit.Seed))
+		}
 		other := units
 		if kit.Replace {
 			other = kit.World(rng)
@@ -266,6 +273,11 @@ func CheckSensitivity[U any](kit SensitivityKit[U]) error {
 				fault.Input = p.String() + fmt.Sprintf(" (shrunk from world %d of seed %d)", w, kit.Seed)
 				return fault
 			}
+		}
+	}
+	if first != nil {
+		if fault := first(); fault != nil {
+			return fault
 		}
 	}
 	if !moved {
@@ -313,7 +325,7 @@ func (kit SensitivityKit[U]) compare(p pair[U]) (fault *Fault, called bool) {
 		rec.replay = true
 		b := kit.once(run.second, rec)
 		if rec.fault == nil {
-			rec.fault = difference(a, b, rec, run.again)
+			rec.fault = difference(a, b, rec)
 		}
 		if f := rec.fault; f != nil {
 			if run.again {
@@ -323,6 +335,25 @@ func (kit SensitivityKit[U]) compare(p pair[U]) (fault *Fault, called bool) {
 		}
 	}
 	return nil, called
+}
+
+// rerun runs an input now and, when it is called, once more.
+func (kit SensitivityKit[U]) rerun(units []U, input string) func() *Fault {
+	rec := &Recorder{rng: rand.New(stream(kit.Seed, 0, 0, 2))}
+	was := kit.once(units, rec)
+	return func() *Fault {
+		rec.replay = true
+		is := kit.once(units, rec)
+		f := rec.fault
+		if f == nil {
+			f = difference(was, is, rec)
+		}
+		if f != nil {
+			f.Rule, f.Input = "the same input is the same, whatever was run between: "+f.Rule, input
+			f.Means = "the code remembers earlier data, which no budget was charged for: " + f.Means
+		}
+		return f
+	}
 }
 
 type outcome struct {
@@ -347,7 +378,7 @@ func (kit SensitivityKit[U]) once(units []U, rec *Recorder) (out outcome) {
 	return out
 }
 
-func difference(a, b outcome, rec *Recorder, again bool) *Fault {
+func difference(a, b outcome, rec *Recorder) *Fault {
 	fault := func(rule, means, format string, args ...any) *Fault {
 		return &Fault{Check: "sensitivity replay", Rule: rule, Found: fmt.Sprintf(format, args...), Means: means}
 	}
@@ -358,10 +389,65 @@ func difference(a, b outcome, rec *Recorder, again bool) *Fault {
 		return fault("errors are the same for every neighbour", "the error, or that there is one, is published without noise", "%q against %q", a.err, b.err)
 	case rec.next != len(rec.calls):
 		return fault(sameCalls, callsMean, "%d calls against %d", len(rec.calls), rec.next)
-	case !reflect.DeepEqual(a.published, b.published):
+	case !alike(reflect.ValueOf(a.published), reflect.ValueOf(b.published), nil):
 		return fault("what is published depends on the mechanisms' answers alone", "a number, a key or an order goes out beside the noise", "%+v against %+v", a.published, b.published)
 	}
 	return nil
+}
+
+// alike compares what is published: as reflect.DeepEqual, but a NaN is like a NaN, and 0 not like −0.
+func alike(a, b reflect.Value, seen map[[2]uintptr]bool) bool {
+	if !a.IsValid() || !b.IsValid() || a.Type() != b.Type() {
+		return a.IsValid() == b.IsValid() && !a.IsValid()
+	}
+	switch a.Kind() {
+	case reflect.Float32, reflect.Float64:
+		x, y := a.Float(), b.Float()
+		return math.Float64bits(x) == math.Float64bits(y) || math.IsNaN(x) && math.IsNaN(y)
+	case reflect.Complex64, reflect.Complex128:
+		x, y := a.Complex(), b.Complex()
+		return alike(reflect.ValueOf(real(x)), reflect.ValueOf(real(y)), nil) && alike(reflect.ValueOf(imag(x)), reflect.ValueOf(imag(y)), nil)
+	case reflect.Pointer:
+		at := [2]uintptr{a.Pointer(), b.Pointer()}
+		if at[0] == at[1] || at[0] == 0 || at[1] == 0 || seen[at] {
+			return at[0] == at[1] || seen[at]
+		}
+		next := map[[2]uintptr]bool{at: true} // a ring ends here
+		maps.Copy(next, seen)
+		return alike(a.Elem(), b.Elem(), next)
+	case reflect.Interface:
+		return alike(a.Elem(), b.Elem(), seen)
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !alike(a.Field(i), b.Field(i), seen) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice, reflect.Array:
+		if a.Len() != b.Len() || a.Kind() == reflect.Slice && a.IsNil() != b.IsNil() {
+			return false
+		}
+		for i := range a.Len() {
+			if !alike(a.Index(i), b.Index(i), seen) {
+				return false
+			}
+		}
+		return true
+	case reflect.Map:
+		if a.Len() != b.Len() || a.IsNil() != b.IsNil() {
+			return false
+		}
+		for it := a.MapRange(); it.Next(); {
+			if v := b.MapIndex(it.Key()); !v.IsValid() || !alike(it.Value(), v, seen) {
+				return false
+			}
+		}
+		return true
+	case reflect.Func:
+		return a.IsNil() && b.IsNil()
+	}
+	return a.Equal(b)
 }
 
 // smallest shrinks a failing pair for as long as the same rule stays broken.

@@ -240,7 +240,7 @@ func (l *File) Lookup(ctx context.Context, k dp.Key) (dp.Entry, error) {
 	if err != nil {
 		return dp.Entry{}, fmt.Errorf("look up charge: %w", err)
 	}
-	out := dp.Entry{Charge: e.charge, Head: e.head}
+	out := dp.Entry{Charge: e.charge.Clone(), Head: e.head}
 	if e.releaseEnd == 0 {
 		return out, nil
 	}
@@ -309,7 +309,7 @@ func (l *File) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, e
 	if err := l.wait(e.end); err != nil {
 		return dp.Entry{}, nil, err
 	}
-	return dp.Entry{Charge: e.charge, Head: e.head}, warnings, nil
+	return dp.Entry{Charge: e.charge.Clone(), Head: e.head}, warnings, nil
 }
 
 // Check returns what Reserve would, and charges nothing.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,8 +131,7 @@ func (p policy) reservation(c dp.Charge, at time.Time) record {
 	if c.Cost.Delta == 0 {
 		c.Cost.Delta = 0
 	}
-	c.Events = slices.Clone(c.Events)
-	return record{at: at, charge: c, rule: p.Rule.String()}
+	return record{at: at, charge: c.Clone(), rule: p.Rule.String()}
 }
 
 // checkTime refuses times for which windows cannot be computed.

@@ -145,7 +145,7 @@ func (l *SQL) lookup(ctx context.Context, k dp.Key) (dp.Entry, error) {
 	if err != nil {
 		return dp.Entry{}, err
 	}
-	out := dp.Entry{Charge: e.charge, Head: e.head}
+	out := dp.Entry{Charge: e.charge.Clone(), Head: e.head}
 	if e.released == 0 {
 		return out, nil
 	}
@@ -214,7 +214,7 @@ func (l *SQL) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, er
 		return dp.Entry{}, nil, err
 	}
 	e := l.chain.entries[c.Key]
-	return dp.Entry{Charge: e.charge, Head: e.head}, warnings, nil
+	return dp.Entry{Charge: e.charge.Clone(), Head: e.head}, warnings, nil
 }
 
 // Check returns what Reserve would, and charges nothing.
