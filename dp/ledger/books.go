@@ -71,10 +71,30 @@ func (b *books) check(c dp.Charge, at time.Time) error {
 	return refused
 }
 
-// refuse gathers the budgets that refuse c into one error, which says what all
-// of them would accept.
+// refuse returns an error that says what all budgets would accept, if one of them refuses c.
 func (b *books) refuse(a *account, c dp.Charge, at time.Time) (*dp.BudgetError, error) {
-	var refused *dp.BudgetError
+	refused, err := b.gather(a, c, at)
+	if err != nil || refused == nil {
+		return nil, err
+	}
+	if most := refused.Largest; most.Epsilon == 0 || most.Delta == 0 && c.Cost.Delta > 0 {
+		// Noise that needs both cannot be asked with this, and what can is dearer to the
+		// budgets that took c for that noise.
+		c.Cost, c.Events = most, nil
+		again, err := b.gather(a, c, at)
+		if err != nil {
+			return nil, err
+		}
+		if again != nil {
+			refused.Largest = again.Largest
+		}
+	}
+	refused.Left = b.left(a, at)
+	return refused, nil
+}
+
+// gather makes one error of those of all budgets that refuse c.
+func (b *books) gather(a *account, c dp.Charge, at time.Time) (refused *dp.BudgetError, err error) {
 	add := func(s *dp.Spent, allowed dp.Budget, window string) error {
 		err := s.Check(c, allowed)
 		var e *dp.BudgetError
@@ -100,9 +120,6 @@ func (b *books) refuse(a *account, c dp.Charge, at time.Time) (*dp.BudgetError, 
 		if err := add(b.window(a, i, w.ordinal(at)), w.Budget, w.Name); err != nil {
 			return nil, err
 		}
-	}
-	if refused != nil {
-		refused.Left = b.left(a, at)
 	}
 	return refused, nil
 }

@@ -295,3 +295,33 @@ func TestRemedyOfWindows(t *testing.T) {
 		}
 	})
 }
+
+// TestRemedyFitsEveryBudget: where one budget has no δ left, what it offers is pure, and that is
+// dearer to another one than the Gaussian noise that it would have taken.
+func TestRemedyFitsEveryBudget(t *testing.T) {
+	b := newBooks(policy{
+		Budget:  dp.Budget{Epsilon: 8, Delta: 1e-6},
+		Rule:    dp.Rule{Name: "zcdp", DeltaApart: 0.5},
+		Windows: []Window{{Name: "week", Start: monday, Every: 7 * day, Budget: dp.Budget{Epsilon: 0.5, Delta: 1e-6}}},
+	}, Config{})
+	nothing, err := b.account("2026-w01", "member")
+	require.NoError(t, err)
+	apart := charge(1, dp.Budget{Delta: b.left(nothing, monday).Delta})
+	require.NoError(t, b.add(apart, monday))
+
+	s, err := dp.Bounds{L0: 10, LInf: 2, L1: 10, MaxNodes: 1}.Sensitivity(dp.Disjoint)
+	require.NoError(t, err)
+	noise, err := dp.Calibrate(dp.Params{Epsilon: 0.39, Delta: 9e-8, Mechanism: dp.DiscreteGaussian}, s)
+	require.NoError(t, err)
+	c := charge(2, dp.Budget{Epsilon: 0.4, Delta: 1e-7})
+	c.Events = []dp.Event{noise.Event(), {Mechanism: dp.PartitionSelection, Epsilon: 0.01, Delta: 1e-8, Count: 1}}
+	later := monday.Add(7 * day)
+	var e *dp.BudgetError
+	require.ErrorAs(t, b.check(c, later), &e)
+	require.Empty(t, e.Window, "the epoch refuses alone")
+	require.Positive(t, e.Largest.Epsilon)
+	remedy := charge(2, e.Largest)
+	require.NoError(t, b.check(remedy, later))
+	remedy.Cost.Epsilon *= 1.000001
+	require.Error(t, b.check(remedy, later))
+}
