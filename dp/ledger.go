@@ -160,6 +160,8 @@ func (e *BudgetError) Error() string {
 		fmt.Fprintf(&b, "%d repetitions, or ε=%g δ=%g in each", e.Repetitions, e.Largest.Epsilon, e.Largest.Delta)
 	case each:
 		fmt.Fprintf(&b, "ε=%g δ=%g in each", e.Largest.Epsilon, e.Largest.Delta)
+	case e.Largest != Budget{Epsilon: min(e.Asked.Epsilon, e.Left.Epsilon), Delta: min(e.Asked.Delta, e.Left.Delta)}:
+		fmt.Fprintf(&b, "ε=%g δ=%g", e.Largest.Epsilon, e.Largest.Delta) // by zcdp
 	default:
 		b.WriteString("what is left")
 	}
@@ -249,6 +251,7 @@ func (l *MemoryLedger) Lookup(ctx context.Context, k Key) (Entry, error) {
 		return Entry{}, fmt.Errorf("look up charge: %w", ErrNotCharged)
 	}
 	out := *e
+	out.Charge.Events = slices.Clone(e.Charge.Events)
 	out.Release = bytes.Clone(e.Release)
 	return out, nil
 }

@@ -57,6 +57,9 @@ func (b *books) window(a *account, i int, ordinal int64) *dp.Spent {
 
 // check returns nil if c fits all budgets at that time.
 func (b *books) check(c dp.Charge, at time.Time) error {
+	if err := checkTime(at); err != nil {
+		return err
+	}
 	a, err := b.account(c.Key.Epoch, c.Unit)
 	if err != nil {
 		return err
@@ -145,6 +148,18 @@ func (b *books) after(a *account, c dp.Charge, at time.Time) time.Time {
 		at = next
 	}
 	return time.Time{}
+}
+
+// leftOf is what an epoch has left in its unit at that time.
+func (b *books) leftOf(epoch, unit string, at time.Time) (dp.Budget, error) {
+	if err := checkTime(at); err != nil {
+		return dp.Budget{}, err
+	}
+	a, err := b.account(epoch, unit)
+	if err != nil {
+		return dp.Budget{}, err
+	}
+	return b.left(a, at), nil
 }
 
 func (b *books) left(a *account, at time.Time) dp.Budget {
@@ -247,6 +262,9 @@ type Stretch struct {
 }
 
 func (b *books) report(epoch, unit string, at time.Time) (Report, error) {
+	if err := checkTime(at); err != nil {
+		return Report{}, err
+	}
 	a, err := b.account(epoch, unit)
 	if err != nil {
 		return Report{}, err

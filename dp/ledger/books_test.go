@@ -219,9 +219,25 @@ func TestConfigIsChecked(t *testing.T) {
 		_, err := Create(t.TempDir()+"/ledger", c)
 		assert.ErrorContains(t, err, want)
 	}
-	l := newFile(t, Config{Budget: pure(1), Clock: func() time.Time { return time.Time{} }})
-	_, err := l.Reserve(t.Context(), charge(1, pure(0.5)))
-	assert.ErrorContains(t, err, "set it", "a clock without a battery")
+}
+
+// TestClockIsChecked: no window can be told from a clock without a battery, and every call says so.
+func TestClockIsChecked(t *testing.T) {
+	everyLedger(t, func(t *testing.T, open func(Config) reporter) {
+		at := &clock{at: monday}
+		l := open(Config{Budget: pure(1), Windows: []Window{weekly(0.5)}, Clock: at.now})
+		for _, bad := range []time.Time{{}, lastTime.Add(1), time.Unix(0, math.MaxInt64), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			at.set(bad)
+			c := charge(1, pure(0.1))
+			_, reserve := l.Reserve(t.Context(), c)
+			_, left := l.Left(t.Context(), c.Key.Epoch, c.Unit)
+			_, report := l.Report(t.Context(), c.Key.Epoch, c.Unit)
+			_, many := HowMany(t.Context(), l, c)
+			for _, err := range []error{reserve, l.Check(t.Context(), c), left, report, many} {
+				assert.ErrorContains(t, err, "set it")
+			}
+		}
+	})
 }
 
 // TestPolicyHolds: the policy of a ledger is the one that it was created with.

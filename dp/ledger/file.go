@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/larder-dp/larder/dp"
@@ -255,6 +256,7 @@ func (l *File) Lookup(ctx context.Context, k dp.Key) (dp.Entry, error) {
 		return dp.Entry{}, fmt.Errorf("look up charge: %w", err)
 	}
 	out := dp.Entry{Charge: e.charge, Head: e.head}
+	out.Charge.Events = slices.Clone(e.charge.Events)
 	if e.releaseEnd == 0 {
 		return out, nil
 	}
@@ -303,7 +305,7 @@ func (l *File) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, e
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := l.config.now()
-	if err := errors.Join(l.check(ctx, c), checkTime(at)); err != nil {
+	if err := l.check(ctx, c); err != nil {
 		if e := l.entries[c.Key]; e != nil && errors.Is(err, dp.ErrAlreadyCharged) {
 			err = errors.Join(l.wait(e.end), err)
 		}
@@ -402,11 +404,8 @@ func (l *File) Left(ctx context.Context, epoch, unit string) (dp.Budget, error) 
 	if err := errors.Join(ctx.Err(), l.broken); err != nil {
 		return dp.Budget{}, fmt.Errorf("read budget: %w", err)
 	}
-	a, err := l.books.account(epoch, unit)
-	if err != nil {
-		return dp.Budget{}, err
-	}
-	return l.books.left(a, l.config.now()), nil
+	left, err := l.books.leftOf(epoch, unit, l.config.now())
+	return left, wrap("read budget", err)
 }
 
 // Report tells what an epoch has spent in its unit.
@@ -416,7 +415,8 @@ func (l *File) Report(ctx context.Context, epoch, unit string) (Report, error) {
 	if err := errors.Join(ctx.Err(), l.broken); err != nil {
 		return Report{}, fmt.Errorf("report budget: %w", err)
 	}
-	return l.books.report(epoch, unit, l.config.now())
+	r, err := l.books.report(epoch, unit, l.config.now())
+	return r, wrap("report budget", err)
 }
 
 // Head returns the state that is durable, for a witness to keep.

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -146,6 +147,7 @@ func (l *SQL) lookup(ctx context.Context, k dp.Key) (dp.Entry, error) {
 		return dp.Entry{}, err
 	}
 	out := dp.Entry{Charge: e.charge, Head: e.head}
+	out.Charge.Events = slices.Clone(e.charge.Events)
 	if e.released == 0 {
 		return out, nil
 	}
@@ -197,9 +199,6 @@ func (l *SQL) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, er
 		},
 		next: func() (link sqlLink, err error) {
 			at := l.config.now()
-			if err := checkTime(at); err != nil {
-				return link, err
-			}
 			if err := l.chain.books.check(c, at); err != nil {
 				return link, err
 			}
@@ -275,11 +274,8 @@ func (l *SQL) commit(ctx context.Context, k dp.Key, release []byte) error {
 
 // Left implements dp.Ledger.
 func (l *SQL) Left(ctx context.Context, epoch, unit string) (left dp.Budget, err error) {
-	err = l.read(ctx, func() error {
-		a, err := l.chain.books.account(epoch, unit)
-		if err == nil {
-			left = l.chain.books.left(a, l.config.now())
-		}
+	err = l.read(ctx, func() (err error) {
+		left, err = l.chain.books.leftOf(epoch, unit, l.config.now())
 		return err
 	})
 	return left, wrap("read budget", err)
