@@ -228,25 +228,41 @@ func (l line) bill(i int, p plan, events []dp.Event, total float64) (lineBill, e
 	return b, nil
 }
 
-// addedUp is what the plan costs without an accountant: Σ count·ε of one use. Uses that are not
-// pure share δ equally.
+// addedUp is what the plan costs without an accountant: Σ count·ε of one use. A use keeps the δ
+// that it has of its own, and what is left of δ is shared equally by the uses that need some.
 func addedUp(delta float64, events []dp.Event) (float64, error) {
-	uses := 0.0
+	sum, left, uses := 0.0, delta, 0.0
+	var needing []dp.Event // some δ
 	for _, e := range events {
-		uses += float64(e.Count)
-	}
-	sum := 0.0
-	for _, e := range events {
-		one := e
-		one.Count = 1
-		epsilon, err := epsilonAt(0, []dp.Event{one})
-		if err == nil && math.IsInf(epsilon, 1) && delta > 0 {
-			epsilon, err = epsilonAt(max(delta/uses, 1e-300), []dp.Event{one})
+		n := float64(e.Count)
+		left -= n * e.Delta
+		if e.Mechanism == dp.ApproxDP || e.Mechanism == dp.PartitionSelection {
+			sum += n * e.Epsilon
+			continue
 		}
+		e.Count = 1
+		epsilon, err := epsilonAt(0, []dp.Event{e})
 		if err != nil {
 			return 0, err
 		}
-		sum += float64(e.Count) * epsilon
+		e.Count = int64(n)
+		if math.IsInf(epsilon, 1) {
+			needing, uses = append(needing, e), uses+n
+			continue
+		}
+		sum += n * epsilon
+	}
+	if left < 0 || left == 0 && uses > 0 {
+		return math.Inf(1), nil
+	}
+	for _, e := range needing {
+		n := float64(e.Count)
+		e.Count = 1
+		epsilon, err := epsilonAt(max(left/uses+e.Delta, 1e-300), []dp.Event{e})
+		if err != nil {
+			return 0, err
+		}
+		sum += n * epsilon
 	}
 	return sum, nil
 }
