@@ -137,7 +137,7 @@ type lineBill struct {
 	line
 	uses    int64
 	alone   float64 // ε of this line and nothing else
-	share   float64 // what ε falls by if it is left out
+	share   float64 // what ε falls by if it is left out; NaN if it is infinite without it, too
 	level   noiseLevel
 	noisy   bool
 	summed  noiseLevel // a season's chain total of one item
@@ -211,7 +211,12 @@ func (l line) bill(i int, p plan, events []dp.Event, total float64) (lineBill, e
 	if err != nil {
 		return b, err
 	}
-	b.share = total - without
+	switch b.share = total - without; {
+	case math.IsInf(without, 1): // of ∞, nobody can tell which part
+		b.share = math.NaN()
+	case math.IsInf(total, 1):
+		b.share = math.Inf(1)
+	}
 	b.level, b.noisy = l.level(1)
 	if s := l.Season; s != nil {
 		noise, err := s.question().noise(1)
