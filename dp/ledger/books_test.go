@@ -312,6 +312,31 @@ func TestRemedyOfWindows(t *testing.T) {
 	})
 }
 
+// TestLastTime: windows as long and as far apart as can be are computed without overflow.
+func TestLastTime(t *testing.T) {
+	century := 100 * 366 * day
+	for _, start := range []time.Time{firstTime, monday, lastTime} {
+		p := policy{Budget: pure(9), Windows: []Window{
+			{Name: "century", Start: start, Every: century, Budget: pure(2)},
+			{Name: "second", Start: start, Every: time.Second, Budget: pure(1)},
+		}}
+		require.NoError(t, p.validate())
+		for _, at := range []time.Time{firstTime, monday, lastTime} {
+			b := newBooks(p, Config{})
+			require.NoError(t, b.add(charge(1, pure(2)), at))
+			var e *dp.BudgetError
+			require.ErrorAs(t, b.check(charge(2, pure(1)), at), &e)
+			wait := e.After.Sub(at)
+			assert.True(t, wait > 0 && wait <= century, "%v from %v by windows from %v", wait, at, start)
+			r, err := b.report("2026-w01", "member", at)
+			require.NoError(t, err)
+			for _, w := range r.Windows {
+				assert.False(t, at.Before(w.From) || !at.Before(w.To), "%v is not in %v", at, w)
+			}
+		}
+	}
+}
+
 // TestRemedyFitsEveryBudget: where one budget has no δ left, what it offers is pure, and that is
 // dearer to another one than the Gaussian noise that it would have taken.
 func TestRemedyFitsEveryBudget(t *testing.T) {
