@@ -189,7 +189,7 @@ func NewOdometer(delta float64) (*Odometer, error) {
 	return o, nil
 }
 
-// Spend charges an event. It never refuses one for its size, only one that has no
+// Spend charges an event. It refuses one that has no
 // finite divergence. The record names the level that covers the total.
 func (o *Odometer) Spend(e Event) (Spend, error) {
 	ds := make([]float64, len(o.levels))

@@ -170,6 +170,8 @@ func (e *BudgetError) Error() string {
 		fmt.Fprintf(&b, "%d repetitions, or ε=%g δ=%g in each", e.Repetitions, e.Largest.Epsilon, e.Largest.Delta)
 	case each:
 		fmt.Fprintf(&b, "ε=%g δ=%g in each", e.Largest.Epsilon, e.Largest.Delta)
+	case e.Largest.Epsilon > 0 && e.Largest != Budget{Epsilon: min(e.Asked.Epsilon, e.Left.Epsilon), Delta: min(e.Asked.Delta, e.Left.Delta)}:
+		fmt.Fprintf(&b, "ε=%g δ=%g", e.Largest.Epsilon, e.Largest.Delta) // by zcdp
 	default:
 		b.WriteString("what is left")
 	}

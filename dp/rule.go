@@ -144,13 +144,22 @@ func (e Event) rho() (float64, bool) {
 	return 0, false
 }
 
+// smallestSquared is an ε below which its square has few digits or none.
+const smallestSquared = 1e-150
+
 func pureRho(epsilon float64) float64 {
+	if epsilon < smallestSquared {
+		return epsilon
+	}
 	return min(timesUp(epsilon, epsilon/2), epsilon)
 }
 
 // pureEpsilon is the largest ε of which pureRho is at most rho, rounded down.
 func pureEpsilon(rho float64) float64 {
-	return max(math.Sqrt(2*rho), rho) * (1 - 1e-15)
+	if epsilon := max(math.Sqrt(2*rho), rho) * (1 - 1e-15); epsilon >= smallestSquared {
+		return epsilon
+	}
+	return rho
 }
 
 // spentBudget is the budget that an amount is, rounded up; allowed has the δ at which ρ is
@@ -213,28 +222,43 @@ func (r Rule) largest(c Charge, fits amount) Budget {
 			hi = mid
 		}
 	}
-	out.Epsilon *= lo * (1 - 1e-9)
+	if out.Epsilon *= lo * (1 - 1e-9); out.Epsilon == 0 {
+		out.Delta = min(out.Delta, fits.Delta) // of which nothing is known but it
+	}
 	return out
 }
+
+// roundedUp is how much smaller a share may be measured than it is, because σ was
+// rounded up: Google's calibration stops within a thousandth of the smallest σ.
+const roundedUp = 3e-3
 
 // priceAt returns how much ρ a charge costs if all its ε are shrunk to a share t, and all
 // its δ to the share given. What is pure costs what its smaller ε does. Gaussian noise costs
 // what it would be calibrated to, if its σ shows which part of ε and δ it has: if each has
 // the same part w of both, and these w add up to 1. Of anything else nothing is
-// known but that ρ(ε) is convex, so that a share t costs at most t.
+// known but that ρ(ε) is convex, and for ε = 0 at most what noise of that δ has, which is not 0.
 func (r Rule) priceAt(c Charge, shrink float64) func(t float64) float64 {
 	if len(c.Events) == 0 || shrink == 0 { // without a δ, what is asked must be pure
 		return func(t float64) float64 { return pureRho(t * c.Cost.Epsilon) }
 	}
-	price := r.price(c).Epsilon
-	unknown := func(t float64) float64 { return t * price }
+	unknown := func() func(t float64) float64 {
+		price, least := r.price(c).Epsilon, gaussianMu(0, shrink*c.Cost.Delta)
+		least = min(least*least, price) // twice the ρ, for discrete laws
+		return func(t float64) float64 { return least + t*(price-least) }
+	}
 	rest := c.Cost
 	var pure []float64
 	var gaussian []Event
 	for _, e := range c.Events {
+		if _, ok := e.rho(); !ok { // so that the charge is priced by its Cost
+			c.Events = nil
+			return r.priceAt(c, shrink)
+		}
+	}
+	for _, e := range c.Events {
 		switch {
 		case e.Count != 1:
-			return unknown
+			return unknown()
 		case e.L2 > 0 && (e.Mechanism == Gaussian || e.Mechanism == DiscreteGaussian):
 			gaussian = append(gaussian, e)
 			continue
@@ -244,17 +268,20 @@ func (r Rule) priceAt(c Charge, shrink float64) func(t float64) float64 {
 		case e.Mechanism == Laplace || e.Mechanism == DiscreteLaplace:
 			pure = append(pure, max(e.Sensitivity, e.L1)/e.Scale)
 		default:
-			return unknown
+			return unknown()
 		}
 		rest.Epsilon -= pure[len(pure)-1]
 	}
-	shares, sum := make([]float64, len(gaussian)), 0.0
+	shares, missing := make([]float64, len(gaussian)), 1.0
 	for i, e := range gaussian {
 		shares[i] = e.share(rest)
-		sum += shares[i]
+		missing -= shares[i]
 	}
-	if len(gaussian) > 0 && !(math.Abs(sum-1) < 1e-5) {
-		return unknown
+	if len(gaussian) > 0 && !(missing > -1e-5 && missing < roundedUp) {
+		return unknown()
+	}
+	for i := range shares {
+		shares[i] += max(missing, 0) // no share is more than that below what it is
 	}
 	return func(t float64) float64 {
 		var rho float64

@@ -3,6 +3,7 @@ package dp
 import (
 	"errors"
 	"math"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -190,6 +191,78 @@ func TestRuleRemedyIsAccepted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRuleRemedyOfLittle: the remedy is accepted however little is left, where a Gaussian of
+// that δ costs more than is left at every ε, and it is the largest ε for Google's Gaussian too.
+func TestRuleRemedyOfLittle(t *testing.T) {
+	refusals := 0
+	rapid.Check(t, func(t *rapid.T) {
+		rule := Rule{Name: ruleZCDP, DeltaApart: rapid.SampledFrom([]float64{0, 0.01, 0.9}).Draw(t, "apart")}
+		allowed := Budget{Epsilon: rapid.Float64Range(0.1, 8).Draw(t, "allowed"), Delta: math.Pow(10, rapid.Float64Range(-12, -3).Draw(t, "delta"))}
+		spent, most := rule.Spent(), rule.capacity(allowed)
+		left := math.Pow(10, rapid.Float64Range(-15, 0).Draw(t, "left"))
+		spent.epsilon.SetFloat64(most.Epsilon * (1 - left))
+		spent.delta.SetFloat64(most.Delta * rapid.SampledFrom([]float64{0, 0.5, 1}).Draw(t, "spent of delta"))
+		p := Params{
+			Epsilon:   math.Pow(10, rapid.Float64Range(-4, 1).Draw(t, "epsilon")),
+			Delta:     math.Pow(10, rapid.Float64Range(-12, -2).Draw(t, "delta of one")),
+			Mechanism: rapid.SampledFrom(everyMechanism).Draw(t, "mechanism"),
+		}
+		s := drawReach(t)
+		c, err := drawCharge(t, p, s)
+		if err != nil {
+			return
+		}
+		c.Count = rapid.Int64Range(1, 20).Draw(t, "count")
+		var refused *BudgetError
+		if !errors.As(spent.Check(c, allowed), &refused) {
+			return
+		}
+		refusals++
+		if refused.Largest.Epsilon == 0 || refused.Largest.Delta == 0 {
+			plain := charge(1, refused.Largest)
+			plain.Count = c.Count
+			if err := spent.Check(plain, allowed); err != nil {
+				t.Fatalf("the remedy is refused: %v", err)
+			}
+			return
+		}
+		p.Epsilon, p.Delta = refused.Largest.Epsilon, refused.Largest.Delta
+		again, err := drawCharge(t, p, s)
+		if err != nil {
+			return
+		}
+		again.Count = c.Count
+		if err := spent.Check(again, allowed); err != nil {
+			t.Fatalf("the remedy %v is refused: %v", refused.Largest, err)
+		}
+		// It takes what there is, as far as Google's σ and its cut allow: near the smallest δ it has a
+		// σ from which nothing can be told.
+		if p.Mechanism == Gaussian && c.Events[0].share(c.Cost) < 1-roundedUp {
+			return
+		}
+		rest, _ := rest(most.Epsilon, &spent.epsilon).Float64()
+		if took := rule.price(again).Epsilon * float64(c.Count); p.Mechanism != DiscreteGaussian && p.Epsilon < c.Cost.Epsilon && took < 0.9*rest {
+			t.Fatalf("%v is the largest, and takes %g of %g", refused.Largest, took, rest)
+		}
+	})
+	assert.Positive(t, refusals) // of 20 draws under -short four in five refuse
+}
+
+func TestRuleRoundsUp(t *testing.T) {
+	for _, epsilon := range []float64{5e-324, 1e-200, 1e-162, 1e-10, 1, 2, 1e308} {
+		rho := pureRho(epsilon)
+		exact := new(big.Rat).SetFloat64(epsilon)
+		half := new(big.Rat).Mul(exact, exact)
+		if half.Quo(half, big.NewRat(2, 1)); half.Cmp(exact) > 0 {
+			half = exact
+		}
+		assert.GreaterOrEqual(t, new(big.Rat).SetFloat64(rho).Cmp(half), 0, "%g costs %g", epsilon, rho)
+	}
+	for _, rho := range []float64{5e-324, 1e-310, 1e-300, 1e-200, 1e-20, 0.3, 2, 1e10, 1e300} {
+		assert.LessOrEqual(t, pureRho(pureEpsilon(rho)), rho, rho)
+	}
 }
 
 // TestRuleRemedyOfSeveralMechanisms: all shrunk alike.

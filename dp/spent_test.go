@@ -1,6 +1,7 @@
 package dp
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"testing"
@@ -64,6 +65,12 @@ func TestBudgetErrorSaysWhatPasses(t *testing.T) {
 	c.Cost.Epsilon = 0.75
 	require.ErrorAs(t, s.Check(c, Budget{Epsilon: 1}), &e)
 	assert.ErrorContains(t, e, "ask for no more than ε=0.0625 δ=0 in each")
+	require.ErrorAs(t, s.Check(charge(3, Budget{Epsilon: 1}), Budget{Epsilon: 1}), &e)
+	assert.ErrorContains(t, e, "ask for no more than what is left, or")
+	c = charge(3, Budget{Epsilon: 2})
+	c.Events = []Event{{Mechanism: Gaussian, Scale: 1, L2: 1, Count: 1}}
+	require.ErrorAs(t, Rule{Name: ruleZCDP}.Spent().Check(c, Budget{Epsilon: 1, Delta: 1e-6}), &e)
+	assert.ErrorContains(t, e, fmt.Sprintf("ask for no more than ε=%g δ=0, or", e.Largest.Epsilon), "by zcdp what is left is that of another mechanism")
 	require.ErrorAs(t, s.Check(charge(3, Budget{Epsilon: 1}), Budget{Epsilon: math.NaN()}), &e, "a budget that is no number allows nothing")
 	assert.Error(t, s.Check(charge(3, Budget{Epsilon: math.NaN()}), Budget{Epsilon: 1}))
 }

@@ -57,6 +57,9 @@ func (b *books) window(a *account, i int, ordinal int64) *dp.Spent {
 
 // check returns nil if c fits all budgets at that time.
 func (b *books) check(c dp.Charge, at time.Time) error {
+	if err := checkTime(at); err != nil {
+		return err
+	}
 	a, err := b.account(c.Key.Epoch, c.Unit)
 	if err != nil {
 		return err
@@ -71,10 +74,30 @@ func (b *books) check(c dp.Charge, at time.Time) error {
 	return refused
 }
 
-// refuse gathers the budgets that refuse c into one error, which says what all
-// of them would accept.
+// refuse returns an error that says what all budgets would accept, if one of them refuses c.
 func (b *books) refuse(a *account, c dp.Charge, at time.Time) (*dp.BudgetError, error) {
-	var refused *dp.BudgetError
+	refused, err := b.gather(a, c, at)
+	if err != nil || refused == nil {
+		return nil, err
+	}
+	if most := refused.Largest; most.Epsilon == 0 || most.Delta == 0 && c.Cost.Delta > 0 {
+		// Noise that needs both cannot be asked with this, and what can is dearer to the
+		// budgets that took c for that noise.
+		c.Cost, c.Events = most, nil
+		again, err := b.gather(a, c, at)
+		if err != nil {
+			return nil, err
+		}
+		if again != nil {
+			refused.Largest = again.Largest
+		}
+	}
+	refused.Left = b.left(a, at)
+	return refused, nil
+}
+
+// gather makes one error of those of all budgets that refuse c.
+func (b *books) gather(a *account, c dp.Charge, at time.Time) (refused *dp.BudgetError, err error) {
 	add := func(s *dp.Spent, allowed dp.Budget, window string) error {
 		err := s.Check(c, allowed)
 		var e *dp.BudgetError
@@ -101,9 +124,6 @@ func (b *books) refuse(a *account, c dp.Charge, at time.Time) (*dp.BudgetError, 
 			return nil, err
 		}
 	}
-	if refused != nil {
-		refused.Left = b.left(a, at)
-	}
 	return refused, nil
 }
 
@@ -128,6 +148,18 @@ func (b *books) after(a *account, c dp.Charge, at time.Time) time.Time {
 		at = next
 	}
 	return time.Time{}
+}
+
+// leftOf is what an epoch has left in its unit at that time.
+func (b *books) leftOf(epoch, unit string, at time.Time) (dp.Budget, error) {
+	if err := checkTime(at); err != nil {
+		return dp.Budget{}, err
+	}
+	a, err := b.account(epoch, unit)
+	if err != nil {
+		return dp.Budget{}, err
+	}
+	return b.left(a, at), nil
 }
 
 func (b *books) left(a *account, at time.Time) dp.Budget {
@@ -230,6 +262,9 @@ type Stretch struct {
 }
 
 func (b *books) report(epoch, unit string, at time.Time) (Report, error) {
+	if err := checkTime(at); err != nil {
+		return Report{}, err
+	}
 	a, err := b.account(epoch, unit)
 	if err != nil {
 		return Report{}, err

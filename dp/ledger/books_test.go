@@ -219,9 +219,25 @@ func TestConfigIsChecked(t *testing.T) {
 		_, err := Create(t.TempDir()+"/ledger", c)
 		assert.ErrorContains(t, err, want)
 	}
-	l := newFile(t, Config{Budget: pure(1), Clock: func() time.Time { return time.Time{} }})
-	_, err := l.Reserve(t.Context(), charge(1, pure(0.5)))
-	assert.ErrorContains(t, err, "set it", "a clock without a battery")
+}
+
+// TestClockIsChecked: no window can be told from a clock without a battery, and every call says so.
+func TestClockIsChecked(t *testing.T) {
+	everyLedger(t, func(t *testing.T, open func(Config) reporter) {
+		at := &clock{at: monday}
+		l := open(Config{Budget: pure(1), Windows: []Window{weekly(0.5)}, Clock: at.now})
+		for _, bad := range []time.Time{{}, lastTime.Add(1), time.Unix(0, math.MaxInt64), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			at.set(bad)
+			c := charge(1, pure(0.1))
+			_, reserve := l.Reserve(t.Context(), c)
+			_, left := l.Left(t.Context(), c.Key.Epoch, c.Unit)
+			_, report := l.Report(t.Context(), c.Key.Epoch, c.Unit)
+			_, many := HowMany(t.Context(), l, c)
+			for _, err := range []error{reserve, l.Check(t.Context(), c), left, report, many} {
+				assert.ErrorContains(t, err, "set it")
+			}
+		}
+	})
 }
 
 // TestPolicyHolds: the policy of a ledger is the one that it was created with.
@@ -294,4 +310,59 @@ func TestRemedyOfWindows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLastTime: windows as long and as far apart as can be are computed without overflow.
+func TestLastTime(t *testing.T) {
+	century := 100 * 366 * day
+	for _, start := range []time.Time{firstTime, monday, lastTime} {
+		p := policy{Budget: pure(9), Windows: []Window{
+			{Name: "century", Start: start, Every: century, Budget: pure(2)},
+			{Name: "second", Start: start, Every: time.Second, Budget: pure(1)},
+		}}
+		require.NoError(t, p.validate())
+		for _, at := range []time.Time{firstTime, monday, lastTime} {
+			b := newBooks(p, Config{})
+			require.NoError(t, b.add(charge(1, pure(2)), at))
+			var e *dp.BudgetError
+			require.ErrorAs(t, b.check(charge(2, pure(1)), at), &e)
+			wait := e.After.Sub(at)
+			assert.True(t, wait > 0 && wait <= century, "%v from %v by windows from %v", wait, at, start)
+			r, err := b.report("2026-w01", "member", at)
+			require.NoError(t, err)
+			for _, w := range r.Windows {
+				assert.False(t, at.Before(w.From) || !at.Before(w.To), "%v is not in %v", at, w)
+			}
+		}
+	}
+}
+
+// TestRemedyFitsEveryBudget: where one budget has no δ left, what it offers is pure, and that is
+// dearer to another one than the Gaussian noise that it would have taken.
+func TestRemedyFitsEveryBudget(t *testing.T) {
+	b := newBooks(policy{
+		Budget:  dp.Budget{Epsilon: 8, Delta: 1e-6},
+		Rule:    dp.Rule{Name: "zcdp", DeltaApart: 0.5},
+		Windows: []Window{{Name: "week", Start: monday, Every: 7 * day, Budget: dp.Budget{Epsilon: 0.5, Delta: 1e-6}}},
+	}, Config{})
+	nothing, err := b.account("2026-w01", "member")
+	require.NoError(t, err)
+	apart := charge(1, dp.Budget{Delta: b.left(nothing, monday).Delta})
+	require.NoError(t, b.add(apart, monday))
+
+	s, err := dp.Bounds{L0: 10, LInf: 2, L1: 10, MaxNodes: 1}.Sensitivity(dp.Disjoint)
+	require.NoError(t, err)
+	noise, err := dp.Calibrate(dp.Params{Epsilon: 0.39, Delta: 9e-8, Mechanism: dp.DiscreteGaussian}, s)
+	require.NoError(t, err)
+	c := charge(2, dp.Budget{Epsilon: 0.4, Delta: 1e-7})
+	c.Events = []dp.Event{noise.Event(), {Mechanism: dp.PartitionSelection, Epsilon: 0.01, Delta: 1e-8, Count: 1}}
+	later := monday.Add(7 * day)
+	var e *dp.BudgetError
+	require.ErrorAs(t, b.check(c, later), &e)
+	require.Empty(t, e.Window, "the epoch refuses alone")
+	require.Positive(t, e.Largest.Epsilon)
+	remedy := charge(2, e.Largest)
+	require.NoError(t, b.check(remedy, later))
+	remedy.Cost.Epsilon *= 1.000001
+	require.Error(t, b.check(remedy, later))
 }

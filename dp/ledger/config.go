@@ -27,7 +27,7 @@ type Config struct {
 	// Known are heads that witnesses keep. Opening refuses a ledger that does
 	// not extend every one of them.
 	Known []Head
-	// Clock tells the time of a charge, which decides its windows; nil means
+	// Clock tells the time of a charge, from 1970 to 2116, which decides its windows; nil means
 	// time.Now.
 	Clock func() time.Time
 	// Warn, if not nil, is told when the spending of a budget reaches one of the
@@ -44,7 +44,7 @@ type Config struct {
 type Window struct {
 	// Name is for people, as in "week". Required, unique.
 	Name string `json:"name"`
-	// Start is when one of the stretches begins. Required.
+	// Start is when one of the stretches begins, from 1970 to 2116. Required.
 	Start time.Time `json:"start"`
 	// Every is the length of a stretch, which is that much elapsed time: a week
 	// of 168 hours begins an hour off by the wall clock in summer. Required.
@@ -73,8 +73,9 @@ type policy struct {
 	Rule    dp.Rule   `json:"rule"`
 }
 
-// Window borders are computed in nanoseconds of int64 since 1970.
-var firstTime, lastTime = time.Unix(0, math.MinInt64/4), time.Unix(0, math.MaxInt64/4)
+// Window borders are computed in nanoseconds of int64 since 1970: from there to 2116, so that
+// the stretch after the last fits, too.
+var firstTime, lastTime = time.Unix(0, 0), time.Unix(0, math.MaxInt64/2)
 
 func (p policy) validate() error {
 	if err := p.Rule.Validate(); err != nil {

@@ -112,6 +112,11 @@
 // It finds accidents, not somebody who sets both files back. A copy needs both;
 // without FILE.head a Known head must vouch for the file.
 //
+// The file is known by its path, through symbolic links. Before it acknowledges, the
+// process that has it open makes sure that the path still names it: a ledger that was
+// moved, replaced or deleted meanwhile is broken for that handle, so that a copy in its place and
+// the original are never charged side by side.
+//
 // A write or fsync that fails is final for the handle: every later call that
 // depends on the disk returns ErrBroken. An fsync is never tried again, since it may succeed without the
 // pages that the first one dropped. Open writes what the last witness had not

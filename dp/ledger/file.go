@@ -91,6 +91,9 @@ func create(path string, c Config, wrap func(*os.File) storage) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
 	_, missing := os.Lstat(path)
 	if _, err := os.Lstat(witnessPath(path)); err == nil && errors.Is(missing, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is there, so there was a ledger: find it, or choose another path for new dataset epochs", witnessPath(path))
@@ -124,6 +127,14 @@ func create(path string, c Config, wrap func(*os.File) storage) (*File, error) {
 }
 
 func open(path string, c Config, wrap func(*os.File) storage) (*File, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// The head lies beside the file, by whatever link it is found.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: create it, if these dataset epochs never had a ledger", err)
@@ -150,6 +161,9 @@ func load(path string, c Config, s storage) (l *File, err error) {
 	}()
 	l = &File{path: path, config: c, storage: s, entries: map[dp.Key]*fileEntry{}}
 	l.flushed.L = &l.mu
+	if err := l.stands(); err != nil { // replaced before it was locked
+		return nil, err
+	}
 	seen, err := readWitness(path)
 	if err != nil {
 		return nil, err
@@ -289,7 +303,7 @@ func (l *File) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, e
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := l.config.now()
-	if err := errors.Join(l.check(ctx, c), checkTime(at)); err != nil {
+	if err := l.check(ctx, c); err != nil {
 		if e := l.entries[c.Key]; e != nil && errors.Is(err, dp.ErrAlreadyCharged) {
 			err = errors.Join(l.wait(e.end), err)
 		}
@@ -388,11 +402,8 @@ func (l *File) Left(ctx context.Context, epoch, unit string) (dp.Budget, error) 
 	if err := errors.Join(ctx.Err(), l.broken); err != nil {
 		return dp.Budget{}, fmt.Errorf("read budget: %w", err)
 	}
-	a, err := l.books.account(epoch, unit)
-	if err != nil {
-		return dp.Budget{}, err
-	}
-	return l.books.left(a, l.config.now()), nil
+	left, err := l.books.leftOf(epoch, unit, l.config.now())
+	return left, wrap("read budget", err)
 }
 
 // Report tells what an epoch has spent in its unit.
@@ -402,7 +413,8 @@ func (l *File) Report(ctx context.Context, epoch, unit string) (Report, error) {
 	if err := errors.Join(ctx.Err(), l.broken); err != nil {
 		return Report{}, fmt.Errorf("report budget: %w", err)
 	}
-	return l.books.report(epoch, unit, l.config.now())
+	r, err := l.books.report(epoch, unit, l.config.now())
+	return r, wrap("report budget", err)
 }
 
 // Head returns the state that is durable, for a witness to keep.
@@ -428,7 +440,9 @@ func (l *File) Close() error {
 	}
 	var err error
 	if l.broken == nil {
-		err = l.witness.sign(l.durable)
+		if err = l.stands(); err == nil {
+			err = l.witness.sign(l.durable)
+		}
 	}
 	l.broken = errClosed
 	if err := errors.Join(err, l.witness.close(), l.storage.Close()); err != nil {
@@ -463,9 +477,16 @@ func (l *File) flush() {
 	batch, at, to := l.queue, l.durable.Size, l.queued
 	l.queue = nil
 	l.mu.Unlock()
-	err := l.write(batch, at)
+	err := l.stands() // so that the witness of another is left alone
+	if err == nil {
+		err = l.write(batch, at)
+	}
 	if err == nil {
 		err = l.witness.tell(to)
+	}
+	if err == nil {
+		// Whoever opens what replaced the file before this finds the witness ahead of it.
+		err = l.stands()
 	}
 	l.mu.Lock()
 	l.flushing = false
@@ -477,6 +498,23 @@ func (l *File) flush() {
 		l.durable = to
 	}
 	l.flushed.Broadcast()
+}
+
+// stands reports whether the path still names the file that is locked: who opened
+// another in its place would know nothing of what is charged here.
+func (l *File) stands() error {
+	mine, err := l.storage.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(l.path)
+	if err == nil && !os.SameFile(mine, there) {
+		err = errors.New("another file is there")
+	}
+	if err != nil {
+		return fmt.Errorf("%s was moved, replaced or deleted while it was open: %w", l.path, err)
+	}
+	return nil
 }
 
 func (l *File) write(b []byte, at int64) error {

@@ -222,6 +222,102 @@ func TestCreateBeginsNothingAnew(t *testing.T) {
 	assert.ErrorIs(t, err, errClosed)
 }
 
+// TestFileIsReplaced: a copy put in the place of an open ledger has a lock of its own, and what
+// is charged to either is unknown to the other. So the first handle stops.
+func TestFileIsReplaced(t *testing.T) {
+	replaced := func(t *testing.T) (*File, string) {
+		path := filepath.Join(t.TempDir(), "ledger")
+		l, err := Create(path, Config{Budget: pure(1)})
+		require.NoError(t, err)
+		_, err = l.Reserve(t.Context(), charge(1, pure(0.25)))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path+".copy", read(t, path), 0o600))
+		require.NoError(t, os.Rename(path+".copy", path))
+		return l, path
+	}
+	for name, closes := range map[string]bool{"and charged": false, "and closed": true} {
+		t.Run(name, func(t *testing.T) {
+			first, path := replaced(t)
+			second, err := Open(path, Config{})
+			require.NoError(t, err, "it is the newest copy")
+			_, err = second.Reserve(t.Context(), charge(2, pure(0.75)))
+			require.NoError(t, err)
+			witness := read(t, path+".head")
+			if closes {
+				require.ErrorContains(t, first.Close(), "replaced")
+			} else {
+				_, err = first.Reserve(t.Context(), charge(3, pure(0.75)))
+				require.ErrorIs(t, err, ErrBroken, "0.25 and 0.75 are spent already")
+				require.ErrorContains(t, err, "replaced")
+				require.NoError(t, first.Close())
+			}
+			require.Equal(t, witness, read(t, path+".head"), "the witness is the second one's")
+			require.NoError(t, second.Close())
+			_, err = reopened(path, Config{})
+			require.NoError(t, err)
+		})
+	}
+	t.Run("after its charge was written", func(t *testing.T) {
+		// The copy goes in during the write, which is when nobody can tell.
+		path := filepath.Join(t.TempDir(), "ledger")
+		var swap func()
+		made, err := Create(path, Config{Budget: pure(1)})
+		require.NoError(t, err)
+		require.NoError(t, made.Close())
+		first, err := open(path, Config{}, func(f *os.File) storage {
+			return &faulty{storage: f, sync: func() error {
+				if swap != nil {
+					swap()
+				}
+				return nil
+			}}
+		})
+		require.NoError(t, err)
+		path2 := path + ".copy"
+		require.NoError(t, os.WriteFile(path2, read(t, path), 0o600))
+		swap = func() { require.NoError(t, os.Rename(path2, path)) }
+		_, err = first.Reserve(t.Context(), charge(1, pure(1)))
+		require.ErrorIs(t, err, ErrBroken)
+		require.NoError(t, first.Close())
+		_, err = reopened(path, Config{})
+		require.ErrorIs(t, err, ErrRolledBack, "the witness has seen a charge that the copy lacks")
+	})
+	for name, do := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"renamed": func(path string) error { return os.Rename(path, path+".old") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, path := replaced(t)
+			require.NoError(t, l.storage.Close())
+			l, err := Open(path, Config{})
+			require.NoError(t, err)
+			require.NoError(t, do(path))
+			_, err = l.Reserve(t.Context(), charge(2, pure(0.1)))
+			require.ErrorIs(t, err, ErrBroken)
+			require.ErrorIs(t, err, os.ErrNotExist)
+			require.NoError(t, l.Close())
+		})
+	}
+}
+
+// TestFileByALink: a symbolic link names the same ledger, with the same witness.
+func TestFileByALink(t *testing.T) {
+	path, _ := written(t)
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(path, link))
+	_, err := reopened(link, Config{})
+	require.NoError(t, err)
+	assert.NoFileExists(t, link+".head")
+	l, err := Open(path, Config{})
+	require.NoError(t, err)
+	_, err = Open(link, Config{})
+	assert.ErrorIs(t, err, ErrLocked)
+	assert.ErrorContains(t, err, fmt.Sprintf("pid %d", os.Getpid()), "it says who")
+	require.NoError(t, l.Close())
+	_, err = Create(filepath.Join(filepath.Dir(link), "link"), Config{Budget: pure(1)})
+	assert.ErrorIs(t, err, os.ErrExist)
+}
+
 // TestCreateFails: what could not be made whole does not stand in the way.
 func TestCreateFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")

@@ -41,6 +41,12 @@ func TestRuleOfEveryLedger(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, c.Events, e.Charge.Events)
 		}
+		again, err := l.Lookup(t.Context(), c.Key)
+		require.NoError(t, err)
+		again.Charge.Events[0].Scale *= 2 // is its reader's alone
+		again, err = l.Lookup(t.Context(), c.Key)
+		require.NoError(t, err)
+		assert.Equal(t, c.Events, again.Charge.Events)
 		c.Key.Round = n + 1
 		refused := refusal(t, l.Check(t.Context(), c))
 		remedy := gaussian(t, n+1, dp.Params{Epsilon: refused.Largest.Epsilon, Delta: refused.Largest.Delta})

@@ -197,9 +197,6 @@ func (l *SQL) reserve(ctx context.Context, c dp.Charge) (dp.Entry, []Warning, er
 		},
 		next: func() (link sqlLink, err error) {
 			at := l.config.now()
-			if err := checkTime(at); err != nil {
-				return link, err
-			}
 			if err := l.chain.books.check(c, at); err != nil {
 				return link, err
 			}
@@ -275,11 +272,8 @@ func (l *SQL) commit(ctx context.Context, k dp.Key, release []byte) error {
 
 // Left implements dp.Ledger.
 func (l *SQL) Left(ctx context.Context, epoch, unit string) (left dp.Budget, err error) {
-	err = l.read(ctx, func() error {
-		a, err := l.chain.books.account(epoch, unit)
-		if err == nil {
-			left = l.chain.books.left(a, l.config.now())
-		}
+	err = l.read(ctx, func() (err error) {
+		left, err = l.chain.books.leftOf(epoch, unit, l.config.now())
 		return err
 	})
 	return left, wrap("read budget", err)

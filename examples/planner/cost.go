@@ -137,7 +137,7 @@ type lineBill struct {
 	line
 	uses    int64
 	alone   float64 // ε of this line and nothing else
-	share   float64 // what ε falls by if it is left out
+	share   float64 // what ε falls by if it is left out; NaN if it is infinite without it, too
 	level   noiseLevel
 	noisy   bool
 	summed  noiseLevel // a season's chain total of one item
@@ -211,7 +211,12 @@ func (l line) bill(i int, p plan, events []dp.Event, total float64) (lineBill, e
 	if err != nil {
 		return b, err
 	}
-	b.share = total - without
+	switch b.share = total - without; {
+	case math.IsInf(without, 1): // of ∞, nobody can tell which part
+		b.share = math.NaN()
+	case math.IsInf(total, 1):
+		b.share = math.Inf(1)
+	}
 	b.level, b.noisy = l.level(1)
 	if s := l.Season; s != nil {
 		noise, err := s.question().noise(1)
@@ -228,25 +233,41 @@ func (l line) bill(i int, p plan, events []dp.Event, total float64) (lineBill, e
 	return b, nil
 }
 
-// addedUp is what the plan costs without an accountant: Σ count·ε of one use. Uses that are not
-// pure share δ equally.
+// addedUp is what the plan costs without an accountant: Σ count·ε of one use. A use keeps the δ
+// that it has of its own, and what is left of δ is shared equally by the uses that need some.
 func addedUp(delta float64, events []dp.Event) (float64, error) {
-	uses := 0.0
+	sum, left, uses := 0.0, delta, 0.0
+	var needing []dp.Event // some δ
 	for _, e := range events {
-		uses += float64(e.Count)
-	}
-	sum := 0.0
-	for _, e := range events {
-		one := e
-		one.Count = 1
-		epsilon, err := epsilonAt(0, []dp.Event{one})
-		if err == nil && math.IsInf(epsilon, 1) && delta > 0 {
-			epsilon, err = epsilonAt(max(delta/uses, 1e-300), []dp.Event{one})
+		n := float64(e.Count)
+		left -= n * e.Delta
+		if e.Mechanism == dp.ApproxDP || e.Mechanism == dp.PartitionSelection {
+			sum += n * e.Epsilon
+			continue
 		}
+		e.Count = 1
+		epsilon, err := epsilonAt(0, []dp.Event{e})
 		if err != nil {
 			return 0, err
 		}
-		sum += float64(e.Count) * epsilon
+		e.Count = int64(n)
+		if math.IsInf(epsilon, 1) {
+			needing, uses = append(needing, e), uses+n
+			continue
+		}
+		sum += n * epsilon
+	}
+	if left < 0 || left == 0 && uses > 0 {
+		return math.Inf(1), nil
+	}
+	for _, e := range needing {
+		n := float64(e.Count)
+		e.Count = 1
+		epsilon, err := epsilonAt(max(left/uses+e.Delta, 1e-300), []dp.Event{e})
+		if err != nil {
+			return 0, err
+		}
+		sum += n * epsilon
 	}
 	return sum, nil
 }

@@ -110,6 +110,14 @@ func TestNothingFinite(t *testing.T) {
 	require.Zero(t, code, errs)
 	assert.Contains(t, out, "No finite ε at δ = 1e-09")
 	assert.Contains(t, out, "does NOT hold it")
+
+	require.NoError(t, os.WriteFile(file, []byte(`{"name": "p", "delta": 0, "lines": [
+		{"name": "x", "event": {"mechanism": "gaussian", "scale": 9, "sensitivity": 1, "count": 3}},
+		{"name": "y", "event": {"mechanism": "gaussian", "scale": 5, "sensitivity": 1, "count": 3}}]}`), 0o644))
+	code, out, errs = start("-plan", file, "-out", t.TempDir())
+	require.Zero(t, code, errs)
+	assert.NotContains(t, out, "NaN", "what either has of ∞")
+	assert.Regexp(t, `x +3 +∞ +– `, out)
 }
 
 func TestOutThatCannotBe(t *testing.T) {

@@ -145,9 +145,21 @@ func TestAddedUp(t *testing.T) {
 	sum, err = addedUp(1e-6, []dp.Event{pure, gauss})
 	require.NoError(t, err)
 	gauss.Count = 1
-	one, err := epsilonAt(1e-8, []dp.Event{gauss}) // of 100 uses
+	one, err := epsilonAt(1e-6/48, []dp.Event{gauss}) // the pure ones need none
 	require.NoError(t, err)
 	assert.InEpsilon(t, 5.2+48*one, sum, 1e-9)
+	gauss.Count = 48
+	selection := dp.Event{Mechanism: dp.PartitionSelection, Epsilon: 0.2, Delta: 2e-7, Count: 3} // more than an equal share each
+	sum, err = addedUp(1e-6, []dp.Event{pure, gauss, selection})
+	require.NoError(t, err)
+	gauss.Count = 1
+	one, err = epsilonAt(4e-7/48, []dp.Event{gauss})
+	require.NoError(t, err)
+	assert.InEpsilon(t, 5.2+48*one+0.6, sum, 1e-9)
+	selection.Count = 6
+	sum, err = addedUp(1e-6, []dp.Event{selection})
+	require.NoError(t, err)
+	assert.True(t, math.IsInf(sum, 1), "more than all of it")
 	sum, err = addedUp(0, []dp.Event{gauss})
 	require.NoError(t, err)
 	assert.True(t, math.IsInf(sum, 1))

@@ -107,8 +107,12 @@ func (l lineBill) rows() [][]string {
 	if l.noisy {
 		noise, stdDev, half = l.level.words(), terminal.Figure(l.level.StdDev), within(l.level)
 	}
+	share := "–"
+	if !math.IsNaN(l.share) {
+		share = terminal.Figure(l.share)
+	}
 	out := [][]string{{
-		terminal.Short(l.Name, 34), terminal.Group(l.uses), terminal.FigureUp(l.alone), terminal.Figure(l.share), noise, stdDev, half,
+		terminal.Short(l.Name, 34), terminal.Group(l.uses), terminal.FigureUp(l.alone), share, noise, stdDev, half,
 	}}
 	if l.Season != nil && l.summed.Half > 0 && l.Season.Stores > 1 {
 		out = append(out, []string{"  an item in all stores", "", "", "", "", terminal.Figure(l.summed.StdDev), within(l.summed)})

@@ -134,11 +134,11 @@ func (c *chain) affordable(ctx context.Context) error {
 	if over.Largest.Delta < run.Cost.Delta {
 		delta *= over.Largest.Delta / run.Cost.Delta
 	}
-	if over.Largest.Delta == 0 && run.Cost.Delta > 0 && over.Largest.Epsilon > 0 {
+	if over.Largest.Delta == 0 && run.Cost.Delta > 0 && over.Largest.Epsilon >= leastEpsilon {
 		return fmt.Errorf("-ledger %s: %w: nothing of δ is left for what has a δ of its own: -mechanism discrete_gaussian needs none under -ledger-rule zcdp, discrete_laplace needs none at all, and a new ledger can set some apart with -ledger-delta-apart",
 			c.o.ledger, err)
 	}
-	if over.Largest.Epsilon > 0 {
+	if over.Largest.Epsilon >= leastEpsilon {
 		return fmt.Errorf("-ledger %s: %w: -epsilon %g -delta %g would pass, and what was asked before is free",
 			c.o.ledger, err, over.Largest.Epsilon, delta)
 	}

@@ -90,10 +90,23 @@ func TestLedgerRule(t *testing.T) {
 	again := append(small, "-mechanism", "discrete_gaussian", "-ledger", file, "-round", "2")
 	code, _, errs := start(append(again, "-epsilon", "5", "-delta", "1e-7")...)
 	assert.Equal(t, exitFailed, code)
-	remedy := regexp.MustCompile(`-epsilon (\S+) -delta (\S+) would pass`).FindStringSubmatch(errs)
+	passes := regexp.MustCompile(`-epsilon (\S+) -delta (\S+) would pass`)
+	remedy := passes.FindStringSubmatch(errs)
 	require.NotNil(t, remedy, errs)
 	code, _, errs = start(append(again, "-epsilon", remedy[1], "-delta", remedy[2])...)
 	assert.Zero(t, code, errs)
+	// Each remedy is accepted, until it leaves less than any question takes.
+	again = append(small, "-mechanism", "discrete_laplace", "-ledger", file, "-round", "3")
+	for range 4 {
+		code, _, errs = start(again...)
+		require.Equal(t, exitFailed, code)
+		if remedy = passes.FindStringSubmatch(errs); remedy == nil {
+			break
+		}
+		code, _, errs = start(append(again, "-epsilon", remedy[1], "-delta", remedy[2])...)
+		require.Zero(t, code, errs)
+	}
+	assert.Contains(t, errs, "it is spent")
 
 	for _, bad := range [][]string{{"-ledger-rule", "renyi"}, {"-ledger-delta-apart", "0.1"}, {"-ledger-rule", "zcdp", "-ledger-delta-apart", "1"}} {
 		code, _, errs := start(append(small, append(bad, "-ledger", file)...)...)
