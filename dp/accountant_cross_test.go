@@ -22,8 +22,8 @@ func apart(t testing.TB, events ...Event) pld {
 }
 
 // bracket makes one of an answer of pld.
-func bracket(lo, hi float64, w window) Bracket {
-	return Bracket{Lo: lo, Hi: hi, Rule: "pld", Proof: w.proof()}
+func bracket(lo, hi float64, s *spectrum) Bracket {
+	return Bracket{Lo: lo, Hi: hi, Rule: "pld", Proof: s.proof()}
 }
 
 // checkBracket holds a bracket against a value of known relative error.
@@ -105,6 +105,12 @@ func TestPureTwoWays(t *testing.T) {
 		}
 	}
 }
+
+// gauss4 and weight4 are the nodes and weights of Gauss and Legendre on [0, 1].
+var (
+	gauss4  = [4]float64{0.06943184420297371, 0.33000947820757187, 0.6699905217924281, 0.9305681557970262}
+	weight4 = [4]float64{0.17392742256872692, 0.3260725774312731, 0.3260725774312731, 0.17392742256872692}
+)
 
 // contour is δ(ε) by a numerical inverse Laplace transform (Zhu, Dong, Wang 2022,
 // arXiv 2106.08567):
@@ -235,7 +241,7 @@ func checkTruth(t *testing.T, a *Accountant, b Bracket, events []Event, delta fl
 	p := a.whole()
 	at := func(epsilon float64) float64 {
 		theta := p.saddle(epsilon)
-		dev := p.deviation(theta)
+		_, dev := p.shape(theta)
 		end := 14 / dev
 		if mu2 > 0 {
 			end = math.Sqrt(70/mu2) + theta

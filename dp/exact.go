@@ -94,23 +94,6 @@ func laplaceDelta(a, epsilon float64) (lo, hi float64) {
 
 // invert turns a bracket of δ(ε) into one of ε(δ), below sup.
 func invert(delta, sup float64, f func(epsilon float64) (lo, hi float64)) (lo, hi float64) {
-	if _, h := f(0); h <= delta {
-		return 0, 0
-	}
-	end := 1.0
-	for {
-		if end >= sup {
-			end = sup
-			break
-		}
-		if _, h := f(end); h <= delta || end > math.MaxFloat64/4 {
-			break
-		}
-		end *= 2
-	}
-	hi = bisect(delta, end, func(e float64) float64 { _, h := f(e); return h })
-	if hi > end {
-		hi = sup
-	}
-	return bisectLower(delta, min(hi, end), func(e float64) float64 { l, _ := f(e); return l }), hi
+	return crossings(delta, min(1, sup), 1, sup,
+		func(e float64) float64 { l, _ := f(e); return l }, func(e float64) float64 { _, h := f(e); return h })
 }
