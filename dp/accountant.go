@@ -240,6 +240,13 @@ func (a *Accountant) closed() (rule string, sup float64, f func(epsilon float64)
 
 func (a *Accountant) bracket(lo, hi float64, rule string, p Proof, tight bool) Bracket {
 	p.Composed, p.Tight, p.Lost = a.events, tight, a.lostHi
+	// Losses of 1e20 and more leave float64: what is then no number is no bound.
+	if !(lo >= 0) {
+		lo = 0
+	}
+	if math.IsNaN(hi) {
+		hi = math.Inf(1)
+	}
 	return Bracket{Lo: lo, Hi: hi, Rule: rule, Proof: p}
 }
 
@@ -362,6 +369,9 @@ func (a *Accountant) Delta(epsilon float64) (Bracket, error) {
 	if a.lostHi > 0 {
 		lo = (a.lostLo + (1-a.lostLo)*lo) * (1 - 1e-15)
 		hi = min((a.lostHi+(1-a.lostHi)*hi)*(1+1e-15), 1)
+	}
+	if !(hi <= 1) {
+		hi = 1
 	}
 	return a.bracket(lo, hi, rule, proof, !a.boundOnly()), nil
 }

@@ -18,7 +18,7 @@ func apart(t testing.TB, events ...Event) pld {
 	t.Helper()
 	a, err := Compose(events...)
 	require.NoError(t, err)
-	return pld{a.uses}
+	return pld{uses: a.uses}
 }
 
 // bracket makes one of an answer of pld.
@@ -162,6 +162,16 @@ func complexCurve(e Event) func(z complex128) complex128 {
 				sum += complex((1-q)/(1+q), 0) * cmplx.Exp(-(2*z+1)*complex(a*float64(j), 0))
 			}
 			return n * (z*complex(a*float64(s), 0) + cmplx.Log(sum))
+		}
+	}
+	if e.Mechanism == Skellam {
+		law, s := skellamLaw(e)
+		return func(z complex128) complex128 {
+			var sum complex128
+			for i := range law[:len(law)-s] {
+				sum += cmplx.Exp(z*complex(law[i]-law[i+s], 0) + complex(law[i], 0))
+			}
+			return n * cmplx.Log(sum)
 		}
 	}
 	sigma, s := e.Scale, e.Sensitivity

@@ -319,7 +319,7 @@ func BenchmarkAccountant(b *testing.B) {
 		events []Event
 	}{
 		{"laplace1000", whole, []Event{{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 1000}}},
-		{"gaussian1000pld", func(a *Accountant) pld { return pld{a.uses} }, []Event{{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 1000}}},
+		{"gaussian1000pld", func(a *Accountant) pld { return pld{uses: a.uses} }, []Event{{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 1000}}},
 		{"hetero", whole, []Event{
 			{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 30},
 			{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 12},

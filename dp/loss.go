@@ -93,9 +93,13 @@ func (l use) curve(z float64) float64 {
 	return l.law.curve(z)
 }
 
-// discreteLaplaceCurve is K(z) for z ≥ 0, see discreteLaplaceAt.
+// discreteLaplaceCurve is K(z), see discreteLaplaceAt.
 func (l loss) discreteLaplaceCurve(z float64) float64 {
 	s, c := float64(l.shift), -(2*z+1)*l.a
+	if z < -0.5 { // K(z) = K(−1−z)
+		return l.discreteLaplaceCurve(-1 - z)
+	}
+	c = min(c, -1e-9*l.a) // from z = −1/2 on
 	middle := -math.Expm1(-l.a) * math.Exp(c) * math.Expm1(c*(s-1)) / math.Expm1(c)
 	return z*l.a*s + math.Log1p(math.Exp(c*s)+middle) - math.Log1p(math.Exp(-l.a))
 }

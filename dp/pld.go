@@ -5,6 +5,7 @@ import "math"
 // pld answers by the transform of the privacy loss distribution, see spectrum.
 type pld struct {
 	uses []use
+	most float64 // the largest tilt that the tables bear, in plans; 0 if there are none
 }
 
 // curve returns K of the whole composition.
@@ -27,11 +28,26 @@ func (p pld) sup() float64 {
 
 // coarse is p with laws of few points, for plans.
 func (p pld) coarse() pld {
-	out := pld{make([]use, len(p.uses))}
+	out := pld{uses: make([]use, len(p.uses))}
 	for i, u := range p.uses {
-		if u.kind == Skellam && len(u.law.losses) > coarsePoints {
-			all := u.law.losses
-			u.law = u.law.merge((all[len(all)-1]-all[0])/coarsePoints, true)
+		if u.kind == Skellam {
+			whole := u.law
+			if all := whole.losses; len(all) > coarsePoints {
+				u.law = whole.merge((all[len(all)-1]-all[0])/coarsePoints, true)
+			}
+			// Under a larger tilt the law is beyond the table.
+			lo, hi := math.Log(minTilt), math.Log(maxTilt)
+			for hi-lo > 1e-2 {
+				mid := (lo + hi) / 2
+				if z := math.Exp(mid); whole.tails(z, u.law.curve(z))*u.count < 1e-20 {
+					lo = mid
+				} else {
+					hi = mid
+				}
+			}
+			if most := math.Exp(lo); out.most == 0 || most < out.most {
+				out.most = most
+			}
 		}
 		out.uses[i] = u
 	}
@@ -91,10 +107,14 @@ const (
 )
 
 func (p pld) maxLogTilt() float64 {
-	if sup := p.sup(); sup < math.Inf(1) {
-		return math.Log(min(maxTilt, maxPower/sup))
+	most := maxTilt
+	if p.most > 0 {
+		most = p.most
 	}
-	return math.Log(maxTilt)
+	if sup := p.sup(); sup < math.Inf(1) {
+		most = min(most, maxPower/sup)
+	}
+	return math.Log(most)
 }
 
 // minimise searches the tilts for the least value of a function with one valley.
@@ -124,7 +144,7 @@ func (p pld) plan(theta, epsilon, want float64) plan {
 	_, dev := p.shape(theta)
 	all := math.Sqrt(dev*dev + 1/(theta*theta) + 1/square(theta+1))
 	// Where the density is smooth, ρ is about θ(θ+1)·δ.
-	w.smooth = want / (theta * (theta + 1))
+	w.smooth = min(want/(theta*(theta+1)), maxSmooth)
 	k := p.curve(theta)
 	worth := -math.Log(theta) - math.Log1p(theta) - math.Log(2.5*all) // the sum A, about
 	logTail := worth + math.Log(want) - 7                             // the aliases are to be far less than want
@@ -155,7 +175,15 @@ func (p pld) plan(theta, epsilon, want float64) plan {
 	left, w.left = reach(-1, theta)
 	// An alias in a geometric series counts little more than the first.
 	w.period = max(left, right, 1/w.left, 1/w.right)
+	if n := w.points(); n > maxPoints {
+		w.smooth *= square(n / maxPoints)
+	}
 	return w
+}
+
+// possible is false for losses so large or so small that float64 has no numbers for them.
+func (w plan) possible() bool {
+	return w.points() <= 2*maxPoints && w.smooth > 0 && w.left > 0 && w.right > 0
 }
 
 // trim leaves out ends of a tilted mass of at most tail each, and returns a bound on
@@ -180,13 +208,16 @@ func (t *table) trim(theta, tail float64) (*table, float64) {
 }
 
 const (
-	// aim is the relative width of a bracket that ends the search for a narrower one, and
-	// enough what ends it where that takes manyPoints or more.
+	// aim is the relative width of a bracket that ends the search for a narrower one, tableAim that
+	// where laws on many points are summed, and enough what ends it where that takes manyPoints or more.
 	aim        = 2e-5
+	tableAim   = 8e-5
 	enough     = 4e-4
 	manyPoints = 1 << 16
-	maxPoints  = 1 << 20
+	maxPoints  = 1 << 19
 	maxTries   = 6
+	// maxSmooth keeps the e^{s/8} of the bound on the smoothing small.
+	maxSmooth = 4
 	// rough is the width that is enough to find about where ε(δ) is.
 	rough = 1e-3
 )
@@ -195,14 +226,19 @@ const (
 // of the smoothing where the law of the losses is smooth, and with its root at an atom.
 func (p pld) refine(want float64, planned func(want float64) plan, answer func(lower, upper *spectrum) (lo, hi float64)) (used *spectrum, lo, hi float64) {
 	hi = math.Inf(1)
+	aim := p.aim()
 	power, last := 1.0, 0.0
 	for range maxTries {
 		w := planned(want)
-		if n := w.points(); n > maxPoints {
-			w.smooth *= square(n / maxPoints)
+		if !w.possible() {
+			break
 		}
 		lower, upper := p.spectra(w)
 		used = upper
+		rounding := upper.rounding()
+		if rounding > 1 {
+			break
+		}
 		l, h := answer(lower, upper)
 		stuck := last > 0.99 && h > 0.99*hi
 		lo, hi = max(lo, l), min(hi, h)
@@ -210,7 +246,7 @@ func (p pld) refine(want float64, planned func(want float64) plan, answer func(l
 		if !(hi-lo > aim*hi) || hi < 1e-300 || w.points() > maxPoints/2 || w.points() > manyPoints && hi-lo < enough*hi {
 			break
 		}
-		if rounding := upper.relative + 2*upper.theta*upper.shift; gap < 8*rounding || gap > 0.99 && (rounding > 0.1 || stuck) {
+		if gap < 8*rounding || gap > 0.99 && (rounding > 0.1 || stuck) {
 			break // less smoothing does not help
 		}
 		if last > 0 && gap > last/3 {
@@ -227,16 +263,49 @@ func (p pld) refine(want float64, planned func(want float64) plan, answer func(l
 	return used, lo, hi
 }
 
+func (p pld) aim() float64 {
+	for _, u := range p.uses {
+		if u.kind == Skellam && len(u.law.losses) > coarsePoints {
+			return tableAim
+		}
+	}
+	return aim
+}
+
 // delta brackets δ(ε).
 func (p pld) delta(epsilon float64) (lo, hi float64, s *spectrum) {
 	if epsilon >= p.sup() {
 		return 0, 0, nil
 	}
 	c := p.coarse()
+	if c.missing(epsilon) < aim/2 {
+		if missing := p.missing(epsilon); missing < aim {
+			return 1 - missing, 1, nil
+		}
+	}
 	theta := c.saddle(epsilon)
-	s, lo, hi = p.refine(aim*0.9, func(want float64) plan { return c.plan(theta, epsilon, want) },
+	want := p.aim() * 0.9
+	if c.curve(theta)-theta*epsilon-logPlain(theta) < -690 {
+		want = 1 // too small for a float64
+	}
+	s, lo, hi = p.refine(want, func(want float64) plan { return c.plan(theta, epsilon, want) },
 		func(l, u *spectrum) (lo, hi float64) { return l.below(epsilon), u.above(epsilon) })
-	return lo, min(hi, 1), s
+	return lo, min(max(hi, math.SmallestNonzeroFloat64), 1), s
+}
+
+// missing bounds 1 − δ(ε) = E min(1, e^{ε−S}) ≤ e^{uε+K(−u)}, 0 < u < 1, and what tables leave out.
+func (p pld) missing(epsilon float64) float64 {
+	best := math.Inf(1)
+	for u := 1.0 / 16; u < 1; u += 1.0 / 16 {
+		best = min(best, u*epsilon+p.curve(-u))
+	}
+	v := math.Exp(best)
+	for _, u := range p.uses {
+		if u.kind == Skellam {
+			v += u.count * u.law.tails(0, u.law.curve(0))
+		}
+	}
+	return v * (1 + 1e-6)
 }
 
 // epsilon brackets ε(δ).
@@ -249,19 +318,32 @@ func (p pld) epsilon(delta float64) (lo, hi float64, s *spectrum) {
 	}
 	guess = min(guess, sup)
 	for range 3 {
-		_, upper := p.spectra(c.plan(theta, guess, rough))
+		w := c.plan(theta, guess, rough)
+		if n := w.points(); n > manyPoints {
+			w.smooth *= square(n / manyPoints)
+		}
+		if !w.possible() {
+			break
+		}
+		_, upper := p.spectra(w)
+		if upper.rounding() > 1 {
+			break
+		}
 		_, at := cross(delta, guess, theta, sup, upper.above, true)
 		if at == 0 {
 			return 0, 0, upper
 		}
+		if at = min(at, sup); math.IsInf(at, 1) {
+			break
+		}
 		done := math.Abs(at-guess)*theta < 1
-		if guess = min(at, sup); done {
+		if guess = at; done {
 			break
 		}
 		theta = c.saddle(guess)
 	}
 	// δ(ε) falls by θ for one ε, so an error of ln δ is 1/θ of that in ε.
-	want := aim * 0.9 * max(min(theta*guess, 100), 1e-6)
+	want := p.aim() * 0.9 * max(min(theta*guess, 100), 1e-6)
 	s, lo, hi = p.refine(want, func(want float64) plan { return c.plan(theta, guess, want) },
 		func(l, u *spectrum) (lo, hi float64) {
 			return crossings(delta, guess, theta, sup, l.below, u.above)
@@ -285,7 +367,7 @@ func cross(delta, guess, slope, sup float64, f func(float64) float64, upper bool
 	lo, hi = -1, math.Inf(1)
 	over, under := 0.0, 0.0 // ln f/delta at both, halved where the other end alone moves (Illinois)
 	x, step := guess, 0.0
-	for i := 0; i < 200; i++ {
+	for i := 0; i < 100; i++ {
 		v := f(x)
 		d := math.Log(v / delta)
 		good := 1e-11 * min(max(slope*x, 1e-5), 1) // of ln f

@@ -250,16 +250,27 @@ func (b *block) sum(f *factor) {
 	for i := range b.size {
 		b.re[i], b.im[i] = 0, 0
 	}
-	for j, l := range f.losses {
-		x := l - f.centre
-		p := f.masses[j]
-		im, re := math.Sincos(b.t[0] * x)
-		re, im = re*p, im*p
-		turnIm, turnRe := math.Sincos(b.step * x)
+	const together = 4 // so that the products do not wait for each other
+	var re, im, turnRe, turnIm [together]float64
+	for j := 0; j < len(f.losses); j += together {
+		for k := range together {
+			re[k], im[k] = 0, 0
+			if j+k < len(f.losses) {
+				x, p := f.losses[j+k]-f.centre, f.masses[j+k]
+				sin, cos := math.Sincos(b.t[0] * x)
+				re[k], im[k] = p*cos, p*sin
+				turnIm[k], turnRe[k] = math.Sincos(b.step * x)
+			}
+		}
+		re0, re1, re2, re3 := re[0], re[1], re[2], re[3]
+		im0, im1, im2, im3 := im[0], im[1], im[2], im[3]
 		for i := range b.size {
-			b.re[i] += re
-			b.im[i] += im
-			re, im = re*turnRe-im*turnIm, re*turnIm+im*turnRe
+			b.re[i] += (re0 + re1) + (re2 + re3)
+			b.im[i] += (im0 + im1) + (im2 + im3)
+			re0, im0 = re0*turnRe[0]-im0*turnIm[0], re0*turnIm[0]+im0*turnRe[0]
+			re1, im1 = re1*turnRe[1]-im1*turnIm[1], re1*turnIm[1]+im1*turnRe[1]
+			re2, im2 = re2*turnRe[2]-im2*turnIm[2], re2*turnIm[2]+im2*turnRe[2]
+			re3, im3 = re3*turnRe[3]-im3*turnIm[3], re3*turnIm[3]+im3*turnRe[3]
 		}
 	}
 }
@@ -281,6 +292,9 @@ func (s *spectrum) sums(epsilon float64) (a, r, aErr, rErr float64) {
 // scale returns e^{Kₛ(θ)−θε}.
 func (s *spectrum) scale(epsilon float64) float64 { return math.Exp(s.logM - s.theta*epsilon) }
 
+// rounding is about the relative width that rounding alone gives a bracket of δ.
+func (s *spectrum) rounding() float64 { return s.relative + 2*s.theta*s.shift }
+
 // above returns a bound on δ(ε) from above.
 func (s *spectrum) above(epsilon float64) float64 {
 	epsilon -= s.shift
@@ -297,7 +311,7 @@ func (s *spectrum) below(epsilon float64) float64 {
 	epsilon += s.shift
 	a, r, aErr, rErr := s.sums(epsilon)
 	alias := math.Exp(s.aliasRight-s.right*epsilon) + math.Exp(s.aliasLeft+s.left*epsilon)
-	v := a - aErr - alias*(1+1e-6) - s.smooth*math.Exp(s.smooth/8)*max(r+rErr, 0)*(1+1e-9)
+	v := a - aErr - alias*1.01 - s.smooth*math.Exp(s.smooth/8)*max(r+rErr, 0)*(1+1e-9)
 	if v *= s.scale(epsilon) * max(1-s.relative, 0); !(v >= 0) {
 		return 0
 	}

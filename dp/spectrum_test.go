@@ -44,7 +44,7 @@ func TestSpectrumUnderAnyPlan(t *testing.T) {
 	narrow := 0
 	for range rounds(400) {
 		u, exact := drawUse(r)
-		p := pld{[]use{u}}
+		p := pld{uses: []use{u}}
 		epsilon := logUniform(r, 1e-3, 1) * min(u.sup()*u.count, 4*u.a+u.a*u.a)
 		if u.kind == DiscreteGaussian || u.kind == Skellam {
 			epsilon = logUniform(r, 0.01, 3)
@@ -86,7 +86,7 @@ func TestTransforms(t *testing.T) {
 		case 2:
 			u = newUse(loss{kind: PureDP, a: logUniform(r, 1e-3, 3)}, 1)
 		}
-		f, _, _ := pld{[]use{u}}.factors(plan{theta: theta})
+		f, _, _ := pld{uses: []use{u}}.factors(plan{theta: theta})
 		var losses, logs []float64
 		if u.kind == Laplace {
 			losses, logs = []float64{-u.a, u.a}, []float64{-u.a - math.Ln2, -math.Ln2}
@@ -138,6 +138,12 @@ func TestMerge(t *testing.T) {
 			}
 			return sum
 		}
+		// E e^{zL} is that of a convex function of e^{−L}.
+		w := plan{theta: logUniform(r, 0.1, 3) * math.Sqrt(u.a), smooth: h * h, tail: 1e-30}
+		lower, upper, _ := pld{uses: []use{u}}.factors(w)
+		k := u.curve(w.theta)
+		assert.LessOrEqual(t, lower[0].curve(w.theta), k+1e-12)
+		assert.GreaterOrEqual(t, upper[0].curve(w.theta), k-1e-12)
 		mass, drop := moments(u.law)
 		for _, m := range []*table{below, above} {
 			assert.LessOrEqual(t, len(m.losses), len(u.law.losses))
@@ -191,4 +197,58 @@ func TestCross(t *testing.T) {
 			require.InDelta(t, root, near, 1e-9*root+1e-9/rate, what)
 		}
 	}
+}
+
+// TestTinyGaussian: where the two tails of the closed form are the same to 10 digits and more. At ε = 0,
+// δ is erf(μ/√8), and 1/μ times larger scales have the same δ(εμ)/μ.
+func TestTinyGaussian(t *testing.T) {
+	truth := gaussianTruth(2e-6)
+	for _, mu := range []float64{9.9e-7, 1e-9, 1e-12, 1e-18} {
+		lo, hi := gaussianDelta(mu, 0)
+		want := math.Erf(mu / math.Sqrt(8))
+		checkBracket(t, Bracket{Lo: math.Exp(lo), Hi: math.Exp(hi)}, want, 1e-14, fmt.Sprintf("μ %g", mu))
+		for _, b := range []float64{0.1, 1, 5, 12, 29, 31, 36} {
+			lo, hi := gaussianDelta(mu, b*mu)
+			d, _ := truth(b * 2e-6)
+			checkBracket(t, Bracket{Lo: math.Exp(lo), Hi: math.Exp(hi)}, d*mu/2e-6, 1e-4, fmt.Sprintf("μ %g, ε %g μ", mu, b))
+		}
+	}
+	b := epsilonOf(t, 1e-13, Event{Mechanism: Gaussian, Scale: 1e12, Sensitivity: 1, Count: 1})
+	assert.Less(t, b.Hi-b.Lo, 1e-6*b.Hi)
+	assert.Greater(t, b.Lo, 0.0)
+}
+
+// TestBeyondFloats: losses that float64 cannot hold give wide brackets, and neither panics nor hours nor
+// what is no number.
+func TestBeyondFloats(t *testing.T) {
+	for _, events := range [][]Event{
+		{{Mechanism: Skellam, Scale: 1e-3, Sensitivity: 1, Count: 17}, {Mechanism: PureDP, Epsilon: 1e30, Count: 1000}},
+		{{Mechanism: Gaussian, Scale: 1e-12, Sensitivity: 1e30, Count: 1000}, {Mechanism: DiscreteLaplace, Scale: 1e-6, Sensitivity: 3, Count: 1}},
+		{{Mechanism: ApproxDP, Epsilon: 1e30, Delta: 1e-15, Count: 17}, {Mechanism: Gaussian, Scale: 1e6, Sensitivity: 1e-30, Count: 10000}},
+		{{Mechanism: PureDP, Epsilon: 1e30, Count: 1}, {Mechanism: DiscreteLaplace, Scale: 1, Sensitivity: 1000, Count: 1}},
+		{{Mechanism: PureDP, Epsilon: 1e-30, Count: 3}, {Mechanism: ZCDP, Rho: 1e-30, Count: 17}},
+	} {
+		a, err := Compose(events...)
+		require.NoError(t, err)
+		for _, x := range []float64{0, 1e-30, 1e-6, 0.5, 1 - 1e-15} {
+			for _, ask := range []func(float64) (Bracket, error){a.Epsilon, a.Delta} {
+				b, err := ask(x)
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, b.Lo, 0.0, "%+v at %g", events, x)
+				require.GreaterOrEqual(t, b.Hi, b.Lo, "%+v at %g", events, x)
+			}
+		}
+	}
+}
+
+// TestFarTail: where e^{K−θε} is below the smallest float64 Hi is not 0 before the largest loss, and laws
+// whose tables end before ε still have a small δ.
+func TestFarTail(t *testing.T) {
+	a, err := Compose(Event{Mechanism: Skellam, Scale: 3, Sensitivity: 1, Count: 3}, Event{Mechanism: Laplace, Scale: 2, Sensitivity: 1, Count: 4})
+	require.NoError(t, err)
+	b, err := a.Delta(1000)
+	require.NoError(t, err)
+	assert.Zero(t, b.Lo)
+	assert.Greater(t, b.Hi, 0.0)
+	assert.Less(t, b.Hi, 1e-300)
 }
