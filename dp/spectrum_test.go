@@ -69,7 +69,7 @@ func TestSpectrumUnderAnyPlan(t *testing.T) {
 			epsilon *= logUniform(r, 0.7, 1.3)
 		}
 	}
-	assert.Greater(t, narrow, rounds(400)/4, "brackets that say something")
+	assert.True(t, raceEnabled || narrow > rounds(400)/4, "brackets that say something")
 }
 
 // TestTransforms: the closed forms of the factors against plain sums and integrals over the tilted law.
