@@ -326,6 +326,11 @@ func BenchmarkAccountant(b *testing.B) {
 			{Mechanism: DiscreteGaussian, Scale: 30, Sensitivity: 1, Count: 5},
 			{Mechanism: PureDP, Epsilon: 0.1, Count: 1},
 		}},
+		{"laplaces", whole, []Event{
+			{Mechanism: Laplace, Scale: 70, Sensitivity: 1, Count: 5000},
+			{Mechanism: Laplace, Scale: 93.7, Sensitivity: 1, Count: 3333},
+			{Mechanism: Laplace, Scale: 41.3, Sensitivity: 1, Count: 2000},
+		}},
 	} {
 		for _, question := range []string{"epsilon", "delta"} {
 			b.Run(c.name+"/"+question, func(b *testing.B) {
