@@ -47,16 +47,13 @@ type Proof struct {
 	Lost float64 `json:"lost,omitempty"`
 	// Split is the part of δ that went to the rule pld in pld+renyi.
 	Split float64 `json:"split,omitempty"`
-	// Step, Points, Tilt, From and To are the step of the lattice, the length of the
-	// transform, θ, and the window of the losses.
-	Step   float64 `json:"step,omitempty"`
-	Points int     `json:"points,omitempty"`
-	Tilt   float64 `json:"tilt,omitempty"`
-	From   float64 `json:"from,omitempty"`
-	To     float64 `json:"to,omitempty"`
-	// Outside and Rounding are, relative to e^{K(θ)−θε}, what truncation and
-	// aliasing added to Hi, and relative to Hi, what rounding did.
-	Outside  float64 `json:"outside,omitempty"`
+	// Tilt, Smoothing, Period and Points are θ, s, P and the number of frequencies of the sums over the
+	// transform of the losses.
+	Tilt      float64 `json:"tilt,omitempty"`
+	Smoothing float64 `json:"smoothing,omitempty"`
+	Period    float64 `json:"period,omitempty"`
+	Points    int     `json:"points,omitempty"`
+	// Rounding is what rounding of the losses and their counts added, relative to δ.
 	Rounding float64 `json:"rounding,omitempty"`
 }
 
@@ -243,6 +240,13 @@ func (a *Accountant) closed() (rule string, sup float64, f func(epsilon float64)
 
 func (a *Accountant) bracket(lo, hi float64, rule string, p Proof, tight bool) Bracket {
 	p.Composed, p.Tight, p.Lost = a.events, tight, a.lostHi
+	// Losses of 1e20 and more leave float64: what is then no number is no bound.
+	if !(lo >= 0) {
+		lo = 0
+	}
+	if math.IsNaN(hi) {
+		hi = math.Inf(1)
+	}
 	return Bracket{Lo: lo, Hi: hi, Rule: rule, Proof: p}
 }
 
@@ -316,12 +320,15 @@ func (a *Accountant) lossEpsilon(delta float64) (lo, hi float64, rule string, pr
 			return lo * (1 - 1e-13), hi * (1 + 1e-13), "atoms", proof
 		}
 	}
-	lo, hi, w := p.epsilon(delta)
-	return lo, hi, "pld", w.proof()
+	lo, hi, s := p.epsilon(delta)
+	return lo, hi, "pld", s.proof()
 }
 
-func (w window) proof() Proof {
-	return Proof{Step: w.h, Points: w.size, Tilt: w.theta, From: w.lo, To: w.hi, Outside: w.outside, Rounding: w.rounding}
+func (s *spectrum) proof() Proof {
+	if s == nil {
+		return Proof{}
+	}
+	return Proof{Tilt: s.theta, Smoothing: s.smooth, Period: s.period, Points: int(s.points()), Rounding: s.relative}
 }
 
 // renyiEpsilon answers where some events have only a Rényi bound: by the Rényi
@@ -363,6 +370,9 @@ func (a *Accountant) Delta(epsilon float64) (Bracket, error) {
 		lo = (a.lostLo + (1-a.lostLo)*lo) * (1 - 1e-15)
 		hi = min((a.lostHi+(1-a.lostHi)*hi)*(1+1e-15), 1)
 	}
+	if !(hi <= 1) {
+		hi = 1
+	}
 	return a.bracket(lo, hi, rule, proof, !a.boundOnly()), nil
 }
 
@@ -386,8 +396,8 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 			return lo, min(hi, 1), "atoms", proof
 		}
 	}
-	lo, hi, w := p.delta(epsilon)
-	return lo, hi, "pld", w.proof()
+	lo, hi, s := p.delta(epsilon)
+	return lo, hi, "pld", s.proof()
 }
 
 // renyiDelta is renyiEpsilon for δ(ε).

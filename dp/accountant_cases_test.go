@@ -207,7 +207,7 @@ func laplaceSteps(a float64, m int) []float64 {
 }
 
 // contourTruth is the integral of TestHeterogeneousAgainstContour. A Gaussian
-// is among the events, which bounds the integrand far out.
+// is among the events, which bounds the integrand far out, or they are many.
 func contourTruth(events []Event) trueDelta {
 	var curves []func(z complex128) complex128
 	mu := 0.0
@@ -236,6 +236,9 @@ func contourTruth(events []Event) trueDelta {
 		at := func(t float64) float64 { return real(k(complex(theta, t))) - real(k(complex(theta, 0))) }
 		dev := math.Sqrt(max(-2*at(d)/(d*d), 1e-12))
 		end := math.Sqrt(80)/mu + theta
+		if mu == 0 { // many uses: from there on the transform is below 1e-16 for good
+			end = 14 / dev
+		}
 		return contour(k, theta, epsilon, 2*math.Pi/(30*dev+40/theta), end), true
 	}
 }
@@ -339,6 +342,19 @@ func drawCase(r *rand.Rand, kind int) randomCase {
 	case 13: // few Laplace beside a Gaussian
 		c.events = []Event{gauss(0.3, 5), laplace(10, 0.1, 10)}
 		c.truth = contourTruth(c.events)
+	case 14: // Laplace alone, of scales without a common divisor, thousands of times
+		for range 2 + r.IntN(6) {
+			e := laplace(1, 0.1, 5)
+			e.Count = 1000 + r.Int64N(9000)
+			e.Scale = min(e.Scale*math.Sqrt(float64(e.Count)), e.Sensitivity*float64(e.Count)/100)
+			c.events = append(c.events, e)
+		}
+		c.truth = contourTruth(c.events)
+	case 15: // Skellam noise many times, on more points than are summed
+		e := Event{Mechanism: Skellam, Sensitivity: whole(6), Scale: math.Sqrt(logUniform(r, 1, 1e4))}
+		e.Count = int64(max(min(square(logUniform(r, 0.1, 5)*e.Scale/e.Sensitivity), 10000), 1))
+		c.events = []Event{gauss(0.1, 3), e, laplace(10000, 0.1, 3)}
+		c.truth = contourTruth(c.events)
 	}
 	return c
 }
@@ -346,6 +362,7 @@ func drawCase(r *rand.Rand, kind int) randomCase {
 var caseKinds = []string{
 	"gaussian", "pure", "discrete laplace of one step", "discrete laplace", "discrete gaussian", "laplace", "laplaces",
 	"gaussian pure discrete gaussian", "pure discrete laplace", "all", "pure discrete gaussians", "approximate", "skellam", "gaussian few laplace",
+	"laplaces alone", "skellam many",
 }
 
 // gaussianTail is gaussianTruth by Balle and Wang's formula: faster, for sums over many atoms,
@@ -364,9 +381,24 @@ func gaussianTail(mu float64) trueDelta {
 // skellamTruth sums over the outcomes, with the law of a difference of Poissons summed up from
 // logarithms.
 func skellamTruth(e Event) trueDelta {
-	v, s := e.Scale*e.Scale, int(e.Sensitivity)
+	logP, s := skellamLaw(e)
+	return func(epsilon float64) (float64, bool) {
+		var sum neumaier
+		for i := range logP {
+			if i+s < len(logP) {
+				sum.add(math.Exp(logP[i]) * step(logP[i]-logP[i+s], epsilon))
+			}
+		}
+		return sum.value(), true
+	}
+}
+
+// skellamLaw is ln P of the outcomes in order, of which Q is the same, s places on.
+func skellamLaw(e Event) (logP []float64, s int) {
+	v := e.Scale * e.Scale
+	s = int(e.Sensitivity)
 	reach := int(14*e.Scale) + 40 + s
-	logP := make([]float64, 2*reach+1)
+	logP = make([]float64, 2*reach+1)
 	for i := range logP {
 		x := i - reach
 		if x < 0 {
@@ -391,15 +423,7 @@ func skellamTruth(e Event) trueDelta {
 		}
 		logP[i] = top + math.Log(sum.value())
 	}
-	return func(epsilon float64) (float64, bool) {
-		var sum neumaier
-		for i := range logP {
-			if i+s < len(logP) {
-				sum.add(math.Exp(logP[i]) * step(logP[i]-logP[i+s], epsilon))
-			}
-		}
-		return sum.value(), true
-	}
+	return logP, s
 }
 
 // TestRandomCases holds the rule of the known answers for cases that nobody chose.

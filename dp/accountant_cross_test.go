@@ -18,12 +18,12 @@ func apart(t testing.TB, events ...Event) pld {
 	t.Helper()
 	a, err := Compose(events...)
 	require.NoError(t, err)
-	return pld{a.uses}
+	return pld{uses: a.uses}
 }
 
 // bracket makes one of an answer of pld.
-func bracket(lo, hi float64, w window) Bracket {
-	return Bracket{Lo: lo, Hi: hi, Rule: "pld", Proof: w.proof()}
+func bracket(lo, hi float64, s *spectrum) Bracket {
+	return Bracket{Lo: lo, Hi: hi, Rule: "pld", Proof: s.proof()}
 }
 
 // checkBracket holds a bracket against a value of known relative error.
@@ -106,6 +106,12 @@ func TestPureTwoWays(t *testing.T) {
 	}
 }
 
+// gauss4 and weight4 are the nodes and weights of Gauss and Legendre on [0, 1].
+var (
+	gauss4  = [4]float64{0.06943184420297371, 0.33000947820757187, 0.6699905217924281, 0.9305681557970262}
+	weight4 = [4]float64{0.17392742256872692, 0.3260725774312731, 0.3260725774312731, 0.17392742256872692}
+)
+
 // contour is δ(ε) by a numerical inverse Laplace transform (Zhu, Dong, Wang 2022,
 // arXiv 2106.08567):
 //
@@ -156,6 +162,16 @@ func complexCurve(e Event) func(z complex128) complex128 {
 				sum += complex((1-q)/(1+q), 0) * cmplx.Exp(-(2*z+1)*complex(a*float64(j), 0))
 			}
 			return n * (z*complex(a*float64(s), 0) + cmplx.Log(sum))
+		}
+	}
+	if e.Mechanism == Skellam {
+		law, s := skellamLaw(e)
+		return func(z complex128) complex128 {
+			var sum complex128
+			for i := range law[:len(law)-s] {
+				sum += cmplx.Exp(z*complex(law[i]-law[i+s], 0) + complex(law[i], 0))
+			}
+			return n * cmplx.Log(sum)
 		}
 	}
 	sigma, s := e.Scale, e.Sensitivity
@@ -235,7 +251,7 @@ func checkTruth(t *testing.T, a *Accountant, b Bracket, events []Event, delta fl
 	p := a.whole()
 	at := func(epsilon float64) float64 {
 		theta := p.saddle(epsilon)
-		dev := p.deviation(theta)
+		_, dev := p.shape(theta)
 		end := 14 / dev
 		if mu2 > 0 {
 			end = math.Sqrt(70/mu2) + theta

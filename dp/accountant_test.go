@@ -3,12 +3,10 @@ package dp
 import (
 	"encoding/json"
 	"math"
-	"math/cmplx"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"gonum.org/v1/gonum/dsp/fourier"
 	"pgregory.net/rapid"
 )
 
@@ -302,85 +300,6 @@ func TestSmallestScaleIsVerified(t *testing.T) {
 	require.Error(t, err, "no Gaussian has δ = 0")
 }
 
-// TestLowerAndUpperLaw: the two laws of a mechanism lie on both sides of it, use by use.
-func TestLowerAndUpperLaw(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		h := math.Exp(rapid.Float64Range(math.Log(1e-4), math.Log(0.3)).Draw(t, "h"))
-		var u use
-		var exact func(epsilon float64) (lo, hi float64)
-		switch rapid.IntRange(0, 3).Draw(t, "kind") {
-		case 0:
-			u = newUse(loss{kind: Laplace, a: rapid.Float64Range(h, 2).Draw(t, "a")}, 1)
-			exact = func(e float64) (float64, float64) { return laplaceDelta(u.a, e) }
-		case 1:
-			u = newUse(loss{kind: Gaussian, a: rapid.Float64Range(0.01, 2).Draw(t, "a")}, 1)
-			exact = func(e float64) (float64, float64) {
-				lo, hi := gaussianDelta(u.a, e)
-				return math.Exp(lo), math.Exp(hi)
-			}
-		case 2:
-			u = newUse(loss{DiscreteGaussian, rapid.Float64Range(0.4, 20).Draw(t, "a"), rapid.Int64Range(1, 4).Draw(t, "s")}, 1)
-			exact = u.tableDelta
-		case 3:
-			u = newUse(loss{Skellam, rapid.Float64Range(1, 200).Draw(t, "a"), rapid.Int64Range(1, 4).Draw(t, "s")}, 1)
-			exact = u.tableDelta
-		}
-		w := window{theta: 1, h: h}
-		low, high := u.term(w, 1e-22, false), u.term(w, 1e-22, true)
-		// δ(ε) of a law on a lattice, plainly.
-		delta := func(l lattice, epsilon float64) float64 {
-			sum := 0.0
-			for i, m := range l.w {
-				if x := l.at + float64(i)*h; x > epsilon {
-					sum += m * -math.Expm1(epsilon-x)
-				}
-			}
-			return sum
-		}
-		for _, m := range low.law.w {
-			if m < 0 {
-				t.Fatal("a negative mass")
-			}
-		}
-		epsilon := rapid.Float64Range(0, 3).Draw(t, "epsilon")
-		lo, hi := exact(epsilon)
-		if d := delta(low.law, epsilon); d > hi*(1+1e-9)+1e-14 {
-			t.Fatalf("%+v ε %g: the lower law has %.15g, the mechanism %.15g", u, epsilon, d, hi)
-		}
-		// What the window of the tilt leaves out is added where the law is folded.
-		lost := high.lost * math.Exp(u.curve(1)-epsilon) * peakWeight(1)
-		if d := delta(high.law, epsilon) + lost; d < lo*(1-1e-9)-1e-14 {
-			t.Fatalf("%+v ε %g: the upper law has %.15g, the mechanism %.15g", u, epsilon, d, lo)
-		}
-	})
-}
-
-// TestTransformError: the transform of masses that add up to 1 is off by less than the eta
-// of fold, entry by entry.
-func TestTransformError(t *testing.T) {
-	const n = 1 << 14
-	seq := make([]float64, n)
-	all := 0.0
-	for i := range seq {
-		seq[i] = math.Exp(-square(float64(i-n/2)/900)) * (1 + math.Sin(float64(i*i)))
-		all += seq[i]
-	}
-	for i := range seq {
-		seq[i] /= all
-	}
-	coeff := fourier.NewFFT(n).Coefficients(nil, seq)
-	eta := 8 * (math.Log2(n) + 1) * ulp
-	for k := 0; k <= n/2; k += 61 {
-		var re, im neumaier
-		for i, p := range seq {
-			sin, cos := math.Sincos(-2 * math.Pi * float64(i*k%n) / n)
-			re.add(p * cos)
-			im.add(p * sin)
-		}
-		require.LessOrEqual(t, cmplx.Abs(coeff[k]-complex(re.value(), im.value())), eta/8, "an eighth of it, at %d", k)
-	}
-}
-
 // TestTooManyUses: where no transform is long enough, the Rényi curve answers.
 func TestTooManyUses(t *testing.T) {
 	b := epsilonOf(t, 1e-6, Event{Mechanism: Laplace, Scale: 1e6, Sensitivity: 1, Count: 1 << 40})
@@ -400,12 +319,17 @@ func BenchmarkAccountant(b *testing.B) {
 		events []Event
 	}{
 		{"laplace1000", whole, []Event{{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 1000}}},
-		{"gaussian1000pld", func(a *Accountant) pld { return pld{a.uses} }, []Event{{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 1000}}},
+		{"gaussian1000pld", func(a *Accountant) pld { return pld{uses: a.uses} }, []Event{{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 1000}}},
 		{"hetero", whole, []Event{
 			{Mechanism: Laplace, Scale: 10, Sensitivity: 1, Count: 30},
 			{Mechanism: Gaussian, Scale: 20, Sensitivity: 1, Count: 12},
 			{Mechanism: DiscreteGaussian, Scale: 30, Sensitivity: 1, Count: 5},
 			{Mechanism: PureDP, Epsilon: 0.1, Count: 1},
+		}},
+		{"laplaces", whole, []Event{
+			{Mechanism: Laplace, Scale: 70, Sensitivity: 1, Count: 5000},
+			{Mechanism: Laplace, Scale: 93.7, Sensitivity: 1, Count: 3333},
+			{Mechanism: Laplace, Scale: 41.3, Sensitivity: 1, Count: 2000},
 		}},
 	} {
 		for _, question := range []string{"epsilon", "delta"} {

@@ -116,7 +116,7 @@ func (u use) sum() mixture {
 	}
 	t := u.tableAt(0)
 	step := 2 * u.a
-	m := mixture{rest: n * t.tails(0)}
+	m := mixture{rest: n * t.tails(0, t.curve(0))}
 	if u.kind == DiscreteGaussian {
 		step = float64(u.shift) / (u.a * u.a)
 	}

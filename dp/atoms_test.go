@@ -69,9 +69,9 @@ func TestNoEndlessSearch(t *testing.T) {
 	require.NoError(t, err)
 	steps := 0
 	p := a.whole()
-	p.refine(p.plan(p.saddle(0.3), 0.3, aim), func(lower, upper folded) (lo, hi float64) {
+	p.refine(aim, func(want float64) plan { return p.plan(p.saddle(0.3), 0.3, want) }, func(lower, upper *spectrum) (lo, hi float64) {
 		steps++
-		return lower.delta(0.3), upper.delta(0.3)
+		return lower.below(0.3), upper.above(0.3)
 	})
 	assert.LessOrEqual(t, steps, 2)
 	b, err := a.Delta(0.3)

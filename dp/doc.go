@@ -99,6 +99,8 @@
 //   - Bun, Steinke: Concentrated Differential Privacy, 2016, arXiv 1605.02065
 //   - Whitehouse, Ramdas, Rogers, Wu: Fully-Adaptive Composition in Differential
 //     Privacy, 2023, arXiv 2203.05481
+//   - Zhu, Dong, Wang: Optimal Accounting of Differential Privacy via Characteristic Function, 2022, arXiv 2106.08567
+//   - Alghamdi, Asoodeh, Calmon, Gomez, Kosut, Sankar: The Saddle-Point Method in Differential Privacy, 2023, arXiv 2208.09595
 //   - Lemire: Fast Random Integer Generation in an Interval, 2019, arXiv 1805.10941
 //   - Warner: Randomized Response, Journal of the American Statistical Association, 1965
 //   - Hehir, Ting, Cormode: Sketch-Flip-Merge: Mergeable Sketches for Private Distinct Counting, 2023, arXiv 2302.02056

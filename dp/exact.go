@@ -8,6 +8,10 @@ import "math"
 func gaussianDelta(mu, epsilon float64) (lo, hi float64) {
 	const ulps = 4e-14
 	const argument = 2e-15 // of μ, which a sum and a root have rounded
+	if mu < tinyMu {
+		v, err := tinyGaussianDelta(mu, epsilon), 1e-10+4*argument*square(epsilon/mu)
+		return v - err, v + err
+	}
 	down, up := mu*(1-argument), mu*(1+argument)
 	hi = logGaussianDelta(up, epsilon)
 	a, b := down/2, epsilon/down
@@ -19,6 +23,21 @@ func gaussianDelta(mu, epsilon float64) (lo, hi float64) {
 	}
 	r := mills(x)
 	return logPhi + math.Log(max(r-mills(a+b)-r*ulps, 0)) - (1+x)*(a+b)*4e-16, hi
+}
+
+const tinyMu = 1e-6
+
+// tinyGaussianDelta is ln δ(ε) for a μ so small that the difference of two tails has few digits left. With
+// R(x) = (1 − Φ(x))/φ(x) and b = ε/μ, δ = φ(b−μ/2)·(R(b−μ/2) − R(b+μ/2)). That difference is the integral of
+// f = −R′ = 1 − xR, and f″ = (3 + x²)·f − 1 is at most 3f in size: the midpoint rule is right to μ²/8.
+func tinyGaussianDelta(mu, epsilon float64) float64 {
+	b := epsilon / mu
+	f := 1 - b*mills(b)
+	if b > 30 { // 1/b² − 3/b⁴ + 15/b⁶ − …, of which every other sum is a bound
+		c := 1 / (b * b)
+		f = c * (1 - c*(3-c*(15-c*(105-c*(945-c*10395)))))
+	}
+	return math.Log(mu) + math.Log(f) - square(b-mu/2)/2 - math.Log(2*math.Pi)/2
 }
 
 // binomialDelta brackets δ(ε) of n uses of randomised response with the loss ±a.
@@ -62,7 +81,7 @@ func binomialDelta(a, n, epsilon float64) (lo, hi float64) {
 
 // tableDelta brackets δ(ε) of one use of a law on finitely many losses.
 func (u use) tableDelta(epsilon float64) (lo, hi float64) {
-	p := pld{[]use{u}}
+	p := pld{uses: []use{u}}
 	theta := p.saddle(epsilon)
 	t := u.tableAt(theta)
 	var sum neumaier
@@ -94,23 +113,6 @@ func laplaceDelta(a, epsilon float64) (lo, hi float64) {
 
 // invert turns a bracket of δ(ε) into one of ε(δ), below sup.
 func invert(delta, sup float64, f func(epsilon float64) (lo, hi float64)) (lo, hi float64) {
-	if _, h := f(0); h <= delta {
-		return 0, 0
-	}
-	end := 1.0
-	for {
-		if end >= sup {
-			end = sup
-			break
-		}
-		if _, h := f(end); h <= delta || end > math.MaxFloat64/4 {
-			break
-		}
-		end *= 2
-	}
-	hi = bisect(delta, end, func(e float64) float64 { _, h := f(e); return h })
-	if hi > end {
-		hi = sup
-	}
-	return bisectLower(delta, min(hi, end), func(e float64) float64 { l, _ := f(e); return l }), hi
+	return crossings(delta, min(1, sup), 1, sup,
+		func(e float64) float64 { l, _ := f(e); return l }, func(e float64) float64 { _, h := f(e); return h })
 }

@@ -83,12 +83,25 @@ func (l use) curve(z float64) float64 {
 			middle += v + math.Log(-math.Expm1(-2*v)/(2*v))
 		}
 		return logAdd(logAdd(z*e, -(z+1)*e)-math.Ln2, middle-e/2)
+	case DiscreteLaplace:
+		return l.discreteLaplaceCurve(z)
 	case DiscreteGaussian:
 		s := float64(l.shift)
 		m := square(s / l.a)
 		return z*(z+1)*m/2 + math.Log(theta(l.a, z*s)/theta(l.a, 0))
 	}
 	return l.law.curve(z)
+}
+
+// discreteLaplaceCurve is K(z), see discreteLaplaceAt.
+func (l loss) discreteLaplaceCurve(z float64) float64 {
+	s, c := float64(l.shift), -(2*z+1)*l.a
+	if z < -0.5 { // K(z) = K(−1−z)
+		return l.discreteLaplaceCurve(-1 - z)
+	}
+	c = min(c, -1e-9*l.a) // from z = −1/2 on
+	middle := -math.Expm1(-l.a) * math.Exp(c) * math.Expm1(c*(s-1)) / math.Expm1(c)
+	return z*l.a*s + math.Log1p(math.Exp(c*s)+middle) - math.Log1p(math.Exp(-l.a))
 }
 
 // theta returns Σ exp(−(x−c)²/2σ²) over the integers x; by Poisson summation that
@@ -124,15 +137,14 @@ func (t *table) curve(z float64) float64 {
 	return top + math.Log(sum.value())
 }
 
-// tails bounds the mass that the table leaves out under the tilt z, relative to what
+// tails bounds the mass that the table leaves out under the tilt z, with k = curve(z), relative to what
 // it holds. The tilted weights of both laws fall faster and faster outwards, so
 // that a geometric series bounds them. Its ratio is 1 − 11/σ at the ends of a discrete
 // Gaussian, and known to 1e-10: the guard is for laws that do not fall at all.
-func (t *table) tails(z float64) float64 {
+func (t *table) tails(z, k float64) float64 {
 	if t.bounded {
 		return 0
 	}
-	k := t.curve(z)
 	at := func(i int) float64 { return t.logP[i] + z*t.losses[i] - k }
 	n := len(t.losses)
 	end := func(last, before float64) float64 {

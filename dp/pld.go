@@ -1,15 +1,11 @@
 package dp
 
-import (
-	"math"
-	"slices"
+import "math"
 
-	"gonum.org/v1/gonum/dsp/fourier"
-)
-
-// pld answers by privacy loss distributions: from below and from above, on one lattice.
+// pld answers by the transform of the privacy loss distribution, see spectrum.
 type pld struct {
 	uses []use
+	most float64 // the largest tilt that the tables bear, in plans; 0 if there are none
 }
 
 // curve returns K of the whole composition.
@@ -21,7 +17,7 @@ func (p pld) curve(z float64) float64 {
 	return sum
 }
 
-// sup and spread: the largest loss, and the standard deviation of the loss.
+// sup is the largest loss.
 func (p pld) sup() float64 {
 	sum := 0.0
 	for _, u := range p.uses {
@@ -30,46 +26,101 @@ func (p pld) sup() float64 {
 	return sum
 }
 
-// deviation returns √K″ at z, by a second difference.
-func (p pld) deviation(z float64) float64 {
-	// K(d) ≈ K″d²/2 about 0 gives a first idea of the width of a useful step.
-	d := 1e-2 * max(z, 1e-3)
-	if v := p.curve(1) - 0; v > 0 {
-		d = max(min(0.1/math.Sqrt(v), 1), d)
+// coarse is p with laws of few points, for plans.
+func (p pld) coarse() pld {
+	out := pld{uses: make([]use, len(p.uses))}
+	for i, u := range p.uses {
+		if u.kind == Skellam {
+			whole := u.law
+			if all := whole.losses; len(all) > coarsePoints {
+				u.law = whole.merge((all[len(all)-1]-all[0])/coarsePoints, true)
+			}
+			// Under a larger tilt the law is beyond the table.
+			lo, hi := math.Log(minTilt), math.Log(maxTilt)
+			for hi-lo > 1e-2 {
+				mid := (lo + hi) / 2
+				if z := math.Exp(mid); whole.tails(z, u.law.curve(z))*u.count < 1e-20 {
+					lo = mid
+				} else {
+					hi = mid
+				}
+			}
+			if most := math.Exp(lo); out.most == 0 || most < out.most {
+				out.most = most
+			}
+		}
+		out.uses[i] = u
 	}
-	v := (p.curve(z+d) - 2*p.curve(z) + p.curve(z-d)) / (d * d)
-	if !(v > 0) {
-		return 0
-	}
-	return math.Sqrt(v)
+	return out
 }
 
-// saddle returns the tilt θ > 0 that makes Chernoff's bound of δ(ε),
-// e^{K(θ)−θε}·max e^{−θx}(1−e^{−x}), smallest: K and the logarithm of the weight
-// are convex or nearly so, and nothing rests on finding the exact place.
+// shape returns K′ and √K″ at z > 0, about.
+func (p pld) shape(z float64) (slope, deviation float64) {
+	d := z / 64
+	up, mid, down := p.curve(z+d), p.curve(z), p.curve(z-d)
+	return (up - down) / (2 * d), math.Sqrt(max(up-2*mid+down, 0)) / d
+}
+
+// saddle returns the tilt θ > 0 at which the transform of δ, e^{K(θ)−θε}/(θ(θ+1)), is smallest: there
+// a line through θ has the least cancellation. Its logarithm is convex, and nothing
+// rests on finding the exact place.
 func (p pld) saddle(epsilon float64) float64 {
-	return minimise(func(theta float64) float64 {
-		return p.curve(theta) - theta*epsilon - logPlain(theta)
+	return minimise(p.maxLogTilt(), func(theta float64) float64 {
+		return p.curve(theta) - theta*epsilon - math.Log(theta) - math.Log1p(theta)
 	})
 }
 
-// saddleFor is the same for the smallest ε that Chernoff's bound allows at δ.
+// saddlePoint is the approximation named after it: for ε with the saddle θ, δ(ε) is about
+// e^{K(θ)−θε}/(θ(θ+1)·√2π·dev), dev² = K″ + 1/θ² + 1/(θ+1)².
+func (p pld) saddlePoint(theta float64) (epsilon, logDelta, deviation float64) {
+	slope, dev := p.shape(theta)
+	deviation = math.Sqrt(dev*dev + 1/(theta*theta) + 1/square(theta+1))
+	epsilon = slope - 1/theta - 1/(theta+1)
+	logDelta = p.curve(theta) - theta*epsilon - math.Log(theta) - math.Log1p(theta) - math.Log(2.5*deviation)
+	return epsilon, logDelta, deviation
+}
+
+// saddleFor is the saddle of about the ε that has δ.
 func (p pld) saddleFor(delta float64) (theta, epsilon float64) {
+	lo, hi := math.Log(minTilt), p.maxLogTilt()
 	logDelta := math.Log(delta)
-	bound := func(theta float64) float64 { return (p.curve(theta) - logPlain(theta) - logDelta) / theta }
-	theta = minimise(bound)
-	return theta, bound(theta)
+	for hi-lo > 1e-3 {
+		mid := (lo + hi) / 2
+		if _, v, _ := p.saddlePoint(math.Exp(mid)); v > logDelta {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	theta = math.Exp((lo + hi) / 2)
+	epsilon, _, _ = p.saddlePoint(theta)
+	return theta, epsilon
 }
 
 const (
-	minTilt = 1e-7
-	maxTilt = 1e5
+	minTilt = 1e-15
+	maxTilt = 1e15
+	// maxPower is the largest tilt times the largest loss: e^{θL} still has some digits.
+	maxPower = 1e12
+	// coarsePoints is how many points a law has in plans.
+	coarsePoints = 400
 )
 
+func (p pld) maxLogTilt() float64 {
+	most := maxTilt
+	if p.most > 0 {
+		most = p.most
+	}
+	if sup := p.sup(); sup < math.Inf(1) {
+		most = min(most, maxPower/sup)
+	}
+	return math.Log(most)
+}
+
 // minimise searches the tilts for the least value of a function with one valley.
-func minimise(f func(float64) float64) float64 {
+func minimise(hi float64, f func(float64) float64) float64 {
 	const ratio = 0.6180339887498949
-	lo, hi := math.Log(minTilt), math.Log(maxTilt)
+	lo := math.Log(minTilt)
 	x, y := hi-ratio*(hi-lo), lo+ratio*(hi-lo)
 	fx, fy := f(math.Exp(x)), f(math.Exp(y))
 	for hi-lo > 1e-2 {
@@ -86,195 +137,53 @@ func minimise(f func(float64) float64) float64 {
 	return math.Exp((lo + hi) / 2)
 }
 
-// plan chooses the window and the step for answers about ε near epsilon under the
-// tilt theta. A want of 1e-5 asks for δ from below and above within about that factor.
-func (p pld) plan(theta, epsilon, want float64) window {
-	w := window{theta: theta}
+// plan is for answers about ε under the tilt theta. A want of 1e-5 asks for δ from below and
+// above within about that factor.
+func (p pld) plan(theta, epsilon, want float64) plan {
+	w := plan{theta: theta}
+	_, dev := p.shape(theta)
+	all := math.Sqrt(dev*dev + 1/(theta*theta) + 1/square(theta+1))
+	// Where the density is smooth, ρ is about θ(θ+1)·δ.
+	w.smooth = min(want/(theta*(theta+1)), maxSmooth)
 	k := p.curve(theta)
-	// Near the largest loss the tilted law is about one point: 1/θ is then the scale.
-	dev := max(p.deviation(theta), 0.3/(1+theta))
-	// Mass beyond the window, relative to what the sum is worth.
-	tail := 1e-7 * peakWeight(theta) / (1 + theta*dev)
-	tail = max(tail, 1e-25)
-	logTail := math.Log(tail)
-	reach := func(sign float64) (edge, s float64) {
-		edge = math.Inf(1)
-		for i := -12.0; i <= 12; i++ {
-			t := math.Sqrt(-2*logTail) / dev * math.Exp(i/4)
-			if e := (p.curve(theta+sign*t) - k - logTail) / t; e < edge {
-				edge, s = e, t
+	worth := -math.Log(theta) - math.Log1p(theta) - math.Log(2.5*all) // the sum A, about
+	logTail := worth + math.Log(want) - 7                             // the aliases are to be far less than want
+	uses := 1.0
+	for _, u := range p.uses {
+		uses += u.count
+	}
+	w.tail = max(math.Exp(logTail)/peakWeight(theta)/uses/10, 1e-30)
+	// reach returns the least period at which the aliases on one side are small enough.
+	reach := func(sign, most float64) (period, step float64) {
+		period = math.Inf(1)
+		for i := -16.0; i <= 12; i++ {
+			t := min(math.Sqrt(max(-2*logTail, 1))/all*math.Exp(i/4), most)
+			phi := theta + sign*t
+			weight := 0.0
+			if phi > 0 {
+				weight = logPlain(phi)
+			}
+			v := (p.curve(phi) + w.smooth*(phi*(phi+1)-theta*(theta+1))/2 - k - weight - sign*t*epsilon - logTail) / t
+			if v < period {
+				period, step = v, t
 			}
 		}
-		return edge, s
+		return period, step
 	}
-	w.hi, w.right = reach(1)
-	left, s := reach(-1)
-	w.lo, w.left = -left, s
-	sup := p.sup()
-	w.hi = min(w.hi, sup*(1+1e-12))
-	w.lo = max(min(w.lo, epsilon), -sup*(1+1e-12))
-
-	// Spreading by h²/6 or so a use on one side and narrowing by h²/12 on the other
-	// moves ln δ by n·θ(θ+1)/2 times that.
-	smooth := 0.0
-	for _, u := range p.uses {
-		if u.kind == Laplace || u.kind == Gaussian || u.kind == Skellam {
-			smooth += u.count
-		}
+	var left, right float64
+	right, w.right = reach(1, math.Inf(1))
+	left, w.left = reach(-1, theta)
+	// An alias in a geometric series counts little more than the first.
+	w.period = max(left, right, 1/w.left, 1/w.right)
+	if n := w.points(); n > maxPoints {
+		w.smooth *= square(n / maxPoints)
 	}
-	h := math.Sqrt(8 * want / (max(smooth, 0.1) * max(theta*(theta+1), 1/(dev*dev))))
-	if w.hi-w.lo > firstPoints*h {
-		h = (w.hi - w.lo) / probePoints
-	}
-	return p.step(w, h)
-}
-
-// step sets the step to about h, where the length of the transform allows it.
-func (p pld) step(w window, h float64) window {
-	span := max(w.hi-w.lo, 1e-300)
-	least := span / maxPoints
-	w.h = p.align(min(max(h, least), span/1024), least)
-	w.size = smoothSize(span/w.h + 4)
 	return w
 }
 
-// align returns a step of at most h, not much smaller, of which the distances
-// between atoms are multiples: an atom off the lattice costs the lower law the
-// first power of h, one on it nothing. Distances below least, of which the lattice
-// would be too long, stay off it.
-func (p pld) align(h, least float64) float64 {
-	type step struct{ size, weight float64 }
-	var steps []step
-	for _, u := range p.uses {
-		switch u.kind {
-		case Laplace, PureDP:
-			steps = append(steps, step{2 * u.a, u.count})
-		case DiscreteLaplace:
-			steps = append(steps, step{2 * u.a * float64(u.shift), u.count})
-			if 2*u.a > h/2 {
-				steps = append(steps, step{2 * u.a, u.count / 100})
-			}
-		case DiscreteGaussian:
-			if d := float64(u.shift) / (u.a * u.a); d > h/2 {
-				steps = append(steps, step{d, u.count / 100})
-			}
-		}
-	}
-	steps = slices.DeleteFunc(steps, func(s step) bool { return s.size < least })
-	if len(steps) == 0 {
-		return h
-	}
-	for _, s := range steps {
-		if s.weight >= 1 {
-			h = min(h, s.size)
-		}
-	}
-	best, bestCost := h, math.Inf(1)
-	try := func(c float64) {
-		cost := 0.0
-		for _, s := range steps {
-			q := s.size / c
-			frac := q - math.Floor(q*(1+1e-13))
-			if q < 0.99 {
-				frac = 1
-			}
-			cost += s.weight * max(frac, 0)
-			if cost >= bestCost {
-				return
-			}
-		}
-		if cost < bestCost*(1-1e-9) {
-			best, bestCost = c, cost
-		}
-	}
-	for _, s := range steps {
-		k := math.Ceil(s.size / h * (1 - 1e-13))
-		for i := 0.0; i <= min(max(k/2, 1), 4000) && bestCost > 1e-9; i++ {
-			try(s.size / (k + i))
-		}
-	}
-	return best
-}
-
-// smoothSize returns the least 2ᵃ, 3·2ᵃ or 5·2ᵃ from x up.
-func smoothSize(x float64) int {
-	best := math.Inf(1)
-	for _, m := range []float64{1, 3, 5} {
-		n := m
-		for n < x || n < 16 {
-			n *= 2
-		}
-		best = min(best, n)
-	}
-	return int(best)
-}
-
-// terms discretises every use from above or below.
-func (p pld) terms(w window, upper bool) []term {
-	dev := 0.0
-	for _, u := range p.uses {
-		dev += u.count
-	}
-	tail := 1e-10 * peakWeight(w.theta) / (1 + w.theta*p.deviation(w.theta)) / dev
-	out := make([]term, len(p.uses))
-	for i, u := range p.uses {
-		out[i] = u.term(w, max(tail, 1e-30), upper)
-	}
-	return out
-}
-
-func (u use) term(w window, tail float64, upper bool) term {
-	out := term{count: u.count}
-	var c *cells
-	h := w.h
-	switch u.kind {
-	case Gaussian:
-		// The tilted loss is normal with mean μ²/2 + θμ² and variance μ².
-		mid := u.a * u.a * (0.5 + w.theta)
-		z := math.Sqrt(-2 * math.Log(tail))
-		at, end := mid-z*u.a, mid+z*u.a
-		c = gaussianCells(u.a, at, end, h)
-		out.lost = math.Erfc(z/math.Sqrt2) * 1.001 // what is held is 1 but for this
-	case Laplace:
-		e, at, n := u.a, 0.0, 0
-		if upper {
-			n = int(math.Ceil(2 * e / h * (1 - 1e-13)))
-			at = e - float64(n)*h
-		} else {
-			n = max(int(math.Floor(2*e/h*(1+1e-13))), 1)
-			at = -float64(n) * h / 2
-			e = min(-at, e)
-		}
-		c = laplaceCells(e, at, h, n)
-	default:
-		t := u.tableAt(w.theta)
-		var at float64
-		if u.kind == PureDP || u.kind == DiscreteLaplace {
-			// The atoms at ±ε matter most. From above the topmost is on the lattice, from
-			// below both are: a smaller ε is more private.
-			e := t.losses[len(t.losses)-1]
-			n := math.Ceil(2 * e / h * (1 - 1e-13))
-			at = e - n*h
-			if !upper {
-				n = max(math.Floor(2*e/h*(1+1e-13)), 1)
-				if l := (loss{u.kind, n * h / 2 / float64(max(u.shift, 1)), u.shift}); l.a < u.a {
-					t = newUse(l, 1).tableAt(w.theta)
-				}
-				at = t.losses[0]
-			}
-		} else {
-			t, out.lost = t.trim(w.theta, tail)
-			at = t.losses[0]
-		}
-		c = t.cells(at, h)
-	}
-	out.moved = c.moved
-	if upper {
-		out.law = c.upper()
-	} else {
-		out.law, out.lost = c.lower(), 0
-	}
-	return out
+// possible is false for losses so large or so small that float64 has no numbers for them.
+func (w plan) possible() bool {
+	return w.points() <= 2*maxPoints && w.smooth > 0 && w.left > 0 && w.right > 0
 }
 
 // trim leaves out ends of a tilted mass of at most tail each, and returns a bound on
@@ -295,138 +204,199 @@ func (t *table) trim(theta, tail float64) (*table, float64) {
 		}
 		cut += at(hi - 1)
 	}
-	return &table{losses: t.losses[lo:hi], logP: t.logP[lo:hi]}, (cut + t.tails(theta)) / (1 - cut)
-}
-
-// both folds the composition from below and from above.
-func (p pld) both(w window) (lower, upper folded) {
-	fft := fourier.NewFFT(w.size)
-	return fold(fft, p.terms(w, false), w, false), fold(fft, p.terms(w, true), w, true)
+	return &table{losses: t.losses[lo:hi], logP: t.logP[lo:hi]}, (cut + t.tails(theta, k)) / (1 - cut)
 }
 
 const (
-	maxPoints = 1 << 21
-	// A search that would begin with more than firstPoints begins with probePoints. Near the
-	// largest loss θ is large, and a step that is fine beside 1/θ is far finer than atoms need.
-	firstPoints = 1 << 17
-	probePoints = 1 << 15
-	// aim is the relative width of a bracket that ends the search for a finer step, and
-	// enough what ends it after a transform of manyPoints or more.
-	aim        = 9e-5
-	enough     = 7e-4
-	manyPoints = 1 << 17
+	// aim is the relative width of a bracket that ends the search for a narrower one, tableAim that
+	// where laws on many points are summed, and enough what ends it where that takes manyPoints or more.
+	aim        = 2e-5
+	tableAim   = 8e-5
+	enough     = 4e-4
+	manyPoints = 1 << 16
+	maxPoints  = 1 << 19
 	maxTries   = 6
+	// maxSmooth keeps the e^{s/8} of the bound on the smoothing small.
+	maxSmooth = 4
+	// rough is the width that is enough to find about where ε(δ) is.
+	rough = 1e-3
 )
 
-// refine answers on finer and finer lattices until the bracket is narrow. An error of
-// the order of h² shrinks with the square of the step, one of atoms off the
-// lattice with the step.
-func (p pld) refine(w window, answer func(lower, upper folded) (lo, hi float64)) (window, float64, float64) {
-	lo, hi := 0.0, math.Inf(1)
-	power := 0.5
-	last := math.Inf(1)
+// refine answers with less and less smoothing until the bracket is narrow. The width shrinks with the variance
+// of the smoothing where the law of the losses is smooth, and with its root at an atom.
+func (p pld) refine(want float64, planned func(want float64) plan, answer func(lower, upper *spectrum) (lo, hi float64)) (used *spectrum, lo, hi float64) {
+	hi = math.Inf(1)
+	aim := p.aim()
+	power, last := 1.0, 0.0
 	for range maxTries {
-		lower, upper := p.both(w)
-		w.outside, w.rounding = upper.extra, upper.relative
-		l, h := answer(lower, upper)
-		lo, hi = max(lo, l), min(hi, h)
-		gap := (h - l) / h
-		target := aim
-		if w.size >= manyPoints {
-			target = enough
-		}
-		if !(hi-lo > target*hi) || hi < 1e-300 || w.size >= maxPoints/2 {
+		w := planned(want)
+		if !w.possible() {
 			break
 		}
-		if gap > 0.99 && last < math.Inf(1) && last > 0.99 {
-			break // so near the largest loss that ε itself is too coarse
+		lower, upper := p.spectra(w)
+		used = upper
+		rounding := upper.rounding()
+		if rounding > 1 {
+			break
 		}
-		if gap > last/2 {
-			power = 1
+		l, h := answer(lower, upper)
+		stuck := last > 0.99 && h > 0.99*hi
+		lo, hi = max(lo, l), min(hi, h)
+		gap := (h - l) / h
+		if !(hi-lo > aim*hi) || hi < 1e-300 || w.points() > maxPoints/2 || w.points() > manyPoints && hi-lo < enough*hi {
+			break
+		}
+		if gap < 8*rounding || gap > 0.99 && (rounding > 0.1 || stuck) {
+			break // less smoothing does not help
+		}
+		if last > 0 && gap > last/3 {
+			power = 2
 		}
 		last = gap
-		next := func(target float64) window { return p.step(w, w.h*max(math.Pow(0.6*target/gap, power), 1.0/16)) }
-		if fine := next(aim); fine.size < manyPoints || gap <= enough {
-			w = fine
-		} else {
-			w = next(enough)
+		next := func(target float64) float64 { return want * max(math.Pow(0.6*target/gap, power), 1.0/256) }
+		more := next(aim)
+		if gap > enough && planned(more).points() > manyPoints {
+			more = next(enough)
+		}
+		want = more
+	}
+	return used, lo, hi
+}
+
+func (p pld) aim() float64 {
+	for _, u := range p.uses {
+		if u.kind == Skellam && len(u.law.losses) > coarsePoints {
+			return tableAim
 		}
 	}
-	return w, lo, hi
+	return aim
 }
 
 // delta brackets δ(ε).
-func (p pld) delta(epsilon float64) (lo, hi float64, w window) {
+func (p pld) delta(epsilon float64) (lo, hi float64, s *spectrum) {
 	if epsilon >= p.sup() {
-		return 0, 0, window{}
+		return 0, 0, nil
 	}
-	w = p.plan(p.saddle(epsilon), epsilon, aim*0.9)
-	w, lo, hi = p.refine(w, func(l, u folded) (lo, hi float64) { return l.delta(epsilon), u.delta(epsilon) })
-	return lo, min(hi, 1), w
+	c := p.coarse()
+	if c.missing(epsilon) < aim/2 {
+		if missing := p.missing(epsilon); missing < aim {
+			return 1 - missing, 1, nil
+		}
+	}
+	theta := c.saddle(epsilon)
+	want := p.aim() * 0.9
+	if c.curve(theta)-theta*epsilon-logPlain(theta) < -690 {
+		want = 1 // too small for a float64
+	}
+	s, lo, hi = p.refine(want, func(want float64) plan { return c.plan(theta, epsilon, want) },
+		func(l, u *spectrum) (lo, hi float64) { return l.below(epsilon), u.above(epsilon) })
+	return lo, min(max(hi, math.SmallestNonzeroFloat64), 1), s
+}
+
+// missing bounds 1 − δ(ε) = E min(1, e^{ε−S}) ≤ e^{uε+K(−u)}, 0 < u < 1, and what tables leave out.
+func (p pld) missing(epsilon float64) float64 {
+	best := math.Inf(1)
+	for u := 1.0 / 16; u < 1; u += 1.0 / 16 {
+		best = min(best, u*epsilon+p.curve(-u))
+	}
+	v := math.Exp(best)
+	for _, u := range p.uses {
+		if u.kind == Skellam {
+			v += u.count * u.law.tails(0, u.law.curve(0))
+		}
+	}
+	return v * (1 + 1e-6)
 }
 
 // epsilon brackets ε(δ).
-func (p pld) epsilon(delta float64) (lo, hi float64, w window) {
-	theta, guess := p.saddleFor(delta)
+func (p pld) epsilon(delta float64) (lo, hi float64, s *spectrum) {
+	c := p.coarse()
+	sup := p.sup()
+	theta, guess := c.saddleFor(delta)
+	if guess <= 0 {
+		theta, guess = c.saddle(0), 0
+	}
+	guess = min(guess, sup)
+	for range 3 {
+		w := c.plan(theta, guess, rough)
+		if n := w.points(); n > manyPoints {
+			w.smooth *= square(n / manyPoints)
+		}
+		if !w.possible() {
+			break
+		}
+		_, upper := p.spectra(w)
+		if upper.rounding() > 1 {
+			break
+		}
+		_, at := cross(delta, guess, theta, sup, upper.above, true)
+		if at == 0 {
+			return 0, 0, upper
+		}
+		if at = min(at, sup); math.IsInf(at, 1) {
+			break
+		}
+		done := math.Abs(at-guess)*theta < 1
+		if guess = at; done {
+			break
+		}
+		theta = c.saddle(guess)
+	}
 	// δ(ε) falls by θ for one ε, so an error of ln δ is 1/θ of that in ε.
-	w = p.plan(theta, guess, aim*0.7*max(min(theta*guess, 100), 1e-3))
-	end := min(p.sup(), w.hi)
-	w, lo, hi = p.refine(w, func(l, u folded) (lo, hi float64) {
-		hi = bisect(delta, end, u.delta)
-		if hi > end { // nothing verified
-			hi = p.sup()
-		}
-		return bisectLower(delta, min(hi, end), l.delta), hi
-	})
-	return lo * (1 - 1e-13), min(hi, p.sup()) * (1 + 1e-13), w
+	want := p.aim() * 0.9 * max(min(theta*guess, 100), 1e-6)
+	s, lo, hi = p.refine(want, func(want float64) plan { return c.plan(theta, guess, want) },
+		func(l, u *spectrum) (lo, hi float64) {
+			return crossings(delta, guess, theta, sup, l.below, u.above)
+		})
+	return lo * (1 - 1e-13), min(hi, sup) * (1 + 1e-13), s
 }
 
-// bisect returns a verified ε with f(ε) ≤ delta, the smallest up to 1e-12, or +Inf if
-// there is none in [0, end].
-func bisect(delta, end float64, f func(float64) float64) float64 {
-	if f(0) <= delta {
-		return 0
+// crossings returns a verified lo with below(lo) > delta, or 0, and a verified hi with above(hi) ≤ delta, or sup.
+func crossings(delta, guess, slope, sup float64, below, above func(float64) float64) (lo, hi float64) {
+	if _, hi = cross(delta, guess, slope, sup, above, true); hi <= sup {
+		guess = hi
 	}
-	lo, hi := 0.0, end
-	if !(f(hi) <= delta) {
-		return math.Inf(1)
-	}
-	for hi-lo > 1e-12*hi {
-		mid := lo + (hi-lo)/2
-		if f(mid) <= delta {
-			hi = mid
+	lo, _ = cross(delta, guess, slope, sup, below, false)
+	return max(lo, 0), min(hi, sup)
+}
+
+// cross searches where a falling f, at first about f(guess)·e^{−slope·(ε−guess)}, crosses delta. It returns lo and hi
+// with f(lo) > delta ≥ f(hi): lo is −1 if f(0) ≤ delta, and hi +Inf if no ε up to sup was found. The
+// side asked for, hi if upper, is close.
+func cross(delta, guess, slope, sup float64, f func(float64) float64, upper bool) (lo, hi float64) {
+	lo, hi = -1, math.Inf(1)
+	over, under := 0.0, 0.0 // ln f/delta at both, halved where the other end alone moves (Illinois)
+	x, step := guess, 0.0
+	for i := 0; i < 100; i++ {
+		v := f(x)
+		d := math.Log(v / delta)
+		good := 1e-11 * min(max(slope*x, 1e-5), 1) // of ln f
+		close := math.Abs(d) < good
+		if v <= delta {
+			hi, under, over = x, d, over/2
+			close = close && upper
 		} else {
-			lo = mid
+			lo, over, under = x, d, under/2
+			close = close && !upper
 		}
-	}
-	return hi
-}
-
-// bisectLower returns a verified ε ≤ end with f(ε) > delta, about the largest, or 0. A
-// bound from below is good only near the ε that it was made for, so the search
-// goes down from end.
-func bisectLower(delta, end float64, f func(float64) float64) float64 {
-	hi, lo := end, end
-	for d := 1e-6 * end; ; d *= 2 {
-		if lo = end - d; !(lo > 0) {
-			lo = 0
-			if !(f(lo) > delta) {
-				return 0
+		if found := lo >= 0 && !math.IsInf(hi, 1); hi == 0 || lo >= sup || found && (close || hi-lo <= 1e-13*hi) {
+			break
+		}
+		off := good / slope / 4
+		step = max(2*step, min(math.Abs(d), 4)/slope, 2*off, 1e-15*x)
+		switch {
+		case lo < 0:
+			x = max(hi-step, 0)
+		case math.IsInf(hi, 1):
+			x = min(lo+step, sup)
+		default:
+			if upper {
+				off = -off
 			}
-			break
-		}
-		if f(lo) > delta {
-			break
-		}
-		hi = lo
-	}
-	for hi-lo > 1e-12*hi {
-		mid := lo + (hi-lo)/2
-		if f(mid) > delta {
-			lo = mid
-		} else {
-			hi = mid
+			if x = lo + (hi-lo)*over/(over-under) - off; !(x > lo && x < hi) || math.IsInf(under, -1) || i%8 == 7 {
+				x = lo + (hi-lo)/2
+			}
 		}
 	}
-	return lo
+	return lo, hi
 }
