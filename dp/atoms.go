@@ -27,9 +27,9 @@ type mixture struct {
 const (
 	// maxAtoms is for sums of steps. Normal tails take far longer: maxMixed is for one
 	// answer, maxSearch for the hundred that a search asks for.
-	maxAtoms  = 1 << 18
-	maxMixed  = 1 << 15
-	maxSearch = 1 << 10
+	maxAtoms  = 1 << 17
+	maxMixed  = 1 << 14
+	maxSearch = 1 << 8
 	mostSums  = 1 << 12 // of the uses of one kind
 	// tooLight is the mass of an atom that is left out.
 	tooLight = 1e-30
