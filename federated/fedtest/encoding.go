@@ -110,6 +110,11 @@ func (c Canary) forms() []form {
 				s.add("date in another zone, as it is", []byte(local.Format(layout)), 5*len(layout))
 			}
 		}
+		for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04"} {
+			if v.Hour()+v.Minute() > 0 { // midnight is where windows end
+				s.add("date to the minute, as it is", []byte(v.Format(layout)), 5*len(layout))
+			}
+		}
 		s.number("seconds ", v.Unix())
 		s.number("milliseconds ", v.UnixMilli())
 		s.number("microseconds ", v.UnixMicro())
@@ -412,8 +417,13 @@ func (s *searcher) unpack(b []byte, within string, depth int, out *[]found) {
 			}
 		}
 	})
-	if bytes.Contains(b, []byte(`\u`)) || bytes.Contains(b, []byte(`\x`)) {
-		inner("escapes", unescape(b))
+	if bytes.IndexByte(b, '\\') >= 0 {
+		if plain := unescape(b); !bytes.Equal(plain, b) {
+			inner("escapes", plain)
+		}
+	}
+	if plain := interleaved(b); len(plain) > 0 {
+		inner("letters with a sign between", plain)
 	}
 	if bytes.Contains(b, []byte("&#")) {
 		inner("HTML entities", []byte(html.UnescapeString(string(b))))
@@ -514,22 +524,55 @@ func eachRun(b []byte, least int, class func(byte) bool, do func([]byte)) {
 	}
 }
 
-// unescape undoes \uXXXX and \xXX wherever they stand.
+// unescape undoes \uXXXX, \xXX and \ooo wherever they stand.
 func unescape(b []byte) []byte {
 	var out []byte
 	for i := 0; i < len(b); i++ {
-		n := 0
+		from, digits, base := i+2, 0, 16
 		if b[i] == '\\' && i+1 < len(b) {
-			n = map[byte]int{'u': 4, 'x': 2}[b[i+1]]
+			switch c := b[i+1]; {
+			case c == 'u':
+				digits = 4
+			case c == 'x':
+				digits = 2
+			case '0' <= c && c <= '3':
+				from, digits, base = i+1, 3, 8
+			}
 		}
-		if n > 0 && i+2+n <= len(b) {
-			if x, err := strconv.ParseUint(string(b[i+2:i+2+n]), 16, 32); err == nil {
+		if digits > 0 && from+digits <= len(b) {
+			if x, err := strconv.ParseUint(string(b[from:from+digits]), base, 32); err == nil {
 				out = append(out, string(rune(x))...)
-				i += 1 + n
+				i = from + digits - 1
 				continue
 			}
 		}
 		out = append(out, b[i])
+	}
+	return out
+}
+
+// interleaved reads runs of at least 8 letters with one and the same sign after each, such
+// as a-b-c, one after the other.
+func interleaved(b []byte) (out []byte) {
+	word := func(c byte) bool { return c >= 0x80 || c == '_' || isBase64(c) && c != '-' && c != '+' && c != '/' }
+	for i := 0; i+16 < len(b); {
+		sign, n := b[i+1], 0
+		if !word(sign) && sign > ' ' {
+			for i+2*n+1 < len(b) && word(b[i+2*n]) && b[i+2*n+1] == sign {
+				n++
+			}
+		}
+		if n < 7 {
+			i++
+			continue
+		}
+		for j := range n + 1 {
+			if i+2*j < len(b) {
+				out = append(out, b[i+2*j])
+			}
+		}
+		out = append(out, ' ')
+		i += 2 * n
 	}
 	return out
 }

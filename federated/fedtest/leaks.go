@@ -253,8 +253,9 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 	return "", nil
 }
 
-// telling says which byte of pseudonyms is the same for everybody, the same in another
-// epoch, or a letter of the id. Of n members chance makes any of these of a byte with the
+// telling says which byte of pseudonyms is the same for everybody, comes from one in another
+// epoch by flipping the same bits for everybody, or is a letter of the id. Of n members chance
+// makes any of these of a byte with the
 // probability 256⁻ⁿ⁺¹ each; fewer than 12 are not judged.
 func telling(ids []string, ps, others [][16]byte) string {
 	if len(ids) < 12 {
@@ -269,15 +270,17 @@ func telling(ids []string, ps, others [][16]byte) string {
 		return true
 	}
 	for at := range ps[0] {
-		switch {
-		case always(func(i int) bool { return ps[i][at] == ps[0][at] }):
+		if always(func(i int) bool { return ps[i][at] == ps[0][at] }) {
 			return fmt.Sprintf("byte %d of a pseudonym is the same for all members", at)
-		case always(func(i int) bool { return ps[i][at] == others[i][at] }):
-			return fmt.Sprintf("byte %d of a pseudonym is the same in two epochs", at)
 		}
 		for letter := range len(ids[0]) {
 			if always(func(i int) bool { return letter < len(ids[i]) && ps[i][at] == ids[i][letter] }) {
 				return fmt.Sprintf("byte %d of a pseudonym is letter %d of the id", at, letter+1)
+			}
+		}
+		for from := range others[0] {
+			if always(func(i int) bool { return ps[i][at]^others[i][from] == ps[0][at]^others[0][from] }) {
+				return fmt.Sprintf("byte %d of a pseudonym follows from byte %d in another epoch", at, from)
 			}
 		}
 	}

@@ -202,6 +202,7 @@ type scenario struct {
 	ask     func(*federated.Question)
 	faults  func(*world) []Fault
 	again   bool // ask twice
+	next    bool // then ask in a new round, which is refused
 	refused bool // and no record may be read
 	// operator: a node's own operator may read in her log what went wrong with
 	// its records; nobody else may.
@@ -218,13 +219,14 @@ func scenarios() []scenario {
 		}
 		return p
 	}
-	little := dp.Budget{Epsilon: 0.5}
+	little, enough := dp.Budget{Epsilon: 0.5}, dp.Budget{Epsilon: 1.5, Delta: 0.1}
 	ample := dp.Budget{Epsilon: 10, Delta: 0.1}
 	return []scenario{
 		{name: "all goes well", again: true},
 		{name: "the policy refuses", setup: func(s *setup) { s.allow = nothing }, refused: true},
 		{name: "the policy has limits that refuse", setup: func(s *setup) { s.allow = limits }, refused: true},
 		{name: "a node's own budget is spent", setup: func(s *setup) { s.nodeBudget = &little }, refused: true},
+		{name: "a first question spends a node's own budget", setup: func(s *setup) { s.nodeBudget = &enough }, next: true},
 		{name: "nodes have ledgers", setup: func(s *setup) { s.nodeBudget = &ample }, again: true},
 		{name: "the budget is spent", setup: func(s *setup) { s.budget = little }, refused: true},
 		{name: "another epoch is asked for", ask: func(q *federated.Question) { q.Epoch += "x" }, refused: true},
@@ -419,8 +421,17 @@ func (c Config) transcribe(w *world, s scenario) (transcript, error) {
 	if s.again {
 		_, _ = f.Run(context.Background(), q)
 	}
+	timed := 0 // from here on, time counts
+	if s.next {
+		second, err := f.Query(ordinary, func(q *federated.Question) { q.Round = 2 })
+		if err != nil {
+			return transcript{}, fmt.Errorf("ask: %w", err)
+		}
+		began, timed = time.Now(), len(f.tap.heard)
+		_, _ = f.Run(context.Background(), second)
+	}
 	t := transcript{}
-	for _, u := range f.tap.heard {
+	for i, u := range f.tap.heard {
 		if u.channel == "release" && u.what == "printed" || s.operator && u.channel == "log" {
 			continue
 		}
@@ -428,7 +439,7 @@ func (c Config) transcribe(w *world, s scenario) (transcript, error) {
 			u.b = ledgerHead.ReplaceAll(u.b, []byte(`"ledger_head":""`))
 		}
 		head := u.channel + " " + u.what + " "
-		if s.refused && c.outside != nil {
+		if (s.refused || s.next && i >= timed) && c.outside != nil {
 			head = fmt.Sprintf("%safter %v ", head, u.at.Sub(began))
 		}
 		t.full = append(t.full, head+string(u.b))

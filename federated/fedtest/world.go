@@ -375,7 +375,8 @@ func (d drawer) lines(u *unitRows) []federated.Line {
 		case 3, 4:
 			out[i].Quantity = 1 + d.Int64N(9)
 		case 5: // no partition, but nearly one
-			out[i].Item = strings.ToUpper(d.item()) + " "
+			item := d.item()
+			out[i].Item = []string{strings.ToUpper(item), item + " ", item[:len(item)-1]}[d.IntN(3)]
 		}
 	}
 	return out
