@@ -463,7 +463,7 @@ func weigh(draws [][]int64, stores int, sd float64) string {
 		}
 	}
 	// Rounds that share noise, wherever they stand: of 8 cells at random, chance
-	// repeats all with a probability below 0.0125⁸. Fewer cells are taken with
+	// repeats all, or all negated, with a probability below 2 · 0.0125⁸. Fewer cells are taken with
 	// those of the rounds that follow.
 	block := (8 + cells - 1) / cells
 	seen := map[string]int{}
