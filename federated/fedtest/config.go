@@ -11,7 +11,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/dp/dptest"
@@ -37,7 +39,8 @@ type Config struct {
 	// of the team's, checks wait in real time.
 	Transport func(nodes map[federated.NodeID]Node) (federated.Transport, error)
 	// Ledger makes the ledgers of coordinator and nodes; the zero one is
-	// dp.MemoryLedger, which here survives a crash.
+	// dp.MemoryLedger, which here survives a crash. Where time is virtual, they are made
+	// outside of it, and used within.
 	Ledger dptest.LedgerKit
 	// Pseudonym makes the function for one dataset epoch; nil is an HMAC.
 	Pseudonym func(epoch string) (func(member string) ([16]byte, error), error)
@@ -53,6 +56,54 @@ type Config struct {
 	// worth its time, fewer with -short. At least 1,000 if LARDER_FULL is set. LARDER_SEED, if
 	// set, names the only one.
 	Runs int
+
+	// bubble runs do in virtual time of its own, which begins at the same instant each
+	// time; nil means real time.
+	bubble func(c Config, do func(Config))
+	// outside runs do in real time; nil means as it is.
+	outside func(do func())
+	// ownHeads says that ledgers have heads that differ where all that was charged is equal.
+	ownHeads bool
+}
+
+// virtual gives c virtual time, if t can: with a transport of the team's, which may be a
+// real network, time is real.
+func (c Config) virtual(t testing.TB) Config {
+	real, ok := t.(*testing.T)
+	if !ok || c.Transport != nil {
+		return c
+	}
+	c.bubble = func(c Config, do func(Config)) {
+		// Ledgers are made outside: one may keep goroutines, as package database/sql does, and
+		// a bubble wants the end of all that began in it.
+		work, done := make(chan func()), make(chan struct{})
+		go func() {
+			for f := range work {
+				f()
+				done <- struct{}{}
+			}
+		}()
+		defer close(work)
+		var one sync.Mutex
+		c.bubble = nil
+		c.outside = func(f func()) {
+			one.Lock()
+			defer one.Unlock()
+			work <- f
+			<-done
+		}
+		synctest.Test(real, func(*testing.T) { do(c) })
+	}
+	return c
+}
+
+// timed runs do in virtual time where there is such.
+func (c Config) timed(do func(Config)) {
+	if c.bubble == nil {
+		do(c)
+		return
+	}
+	c.bubble(c, do)
 }
 
 // A Template is a question that the kit fills in: stores, partitions, bounds,

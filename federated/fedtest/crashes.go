@@ -155,9 +155,9 @@ func (s *tale) check(budget dp.Budget, last error) (string, error) {
 		return order, nil
 	}
 	switch {
-	case left != one && left != budget:
+	case !near(left, one) && !near(left, budget):
 		return fmt.Sprintf("left %v of %v, and one charge leaves %v", left, budget, one), nil
-	case charged != (left == one):
+	case charged != near(left, one):
 		return fmt.Sprintf("the key is charged: %v, and left is %v", charged, left), nil
 	case (len(s.told) > 0 || len(draws) > 0) && !charged:
 		return "noise was drawn or a release told, and nothing is charged", nil
@@ -209,9 +209,9 @@ func (s *tale) checkNodes(budget, one dp.Budget) (string, error) {
 			return "", fmt.Errorf("read budget of a node: %w", err)
 		}
 		switch {
-		case left != one && left != budget:
+		case !near(left, one) && !near(left, budget):
 			return fmt.Sprintf("%s has %v left of %v, and one charge leaves %v", id, left, budget, one), nil
-		case sent[id] != "" && left != one:
+		case sent[id] != "" && !near(left, one):
 			return fmt.Sprintf("%s reported and charged nothing", id), nil
 		}
 	}

@@ -69,15 +69,20 @@
 //	                                                               such as two ids of one person
 //	a member counted twice by sketches, or at    Neighbours,       a sketch in another format than Larder's: the bins are compared with those
 //	a bin that a guess of her id finds           Rounds            of package federated's doc
-//	facts in errors, refusals, logs, metrics,    DataIndependence  timing; what goes elsewhere than NodeConfig.Log, Config.Metrics and
-//	lengths, order, keys, inventory                                the messages; what shows at larger scale only
-//	a member, id, time or key in what leaves     NoLeaks           other encodings and encryptions; hashes of several fields together, or with a
-//	                                                               salt; a hash cut to fewer than 12 hex digits away from the name
-//	guessable or linkable pseudonyms             Pseudonyms        a key that is known, or weak, or the same as another's
-//	answers without budget, policy, quorum       FailsClosed       a policy that allows too much; who holds two budgets
+//	facts in errors, refusals, logs, metrics,    DataIndependence  the time of reports and of drop-outs, which is not promised; that of refusals
+//	lengths, order, keys, inventory, the time                      outside of a *testing.T; processor time; what goes elsewhere than
+//	of a refusal                                                   NodeConfig.Log, Config.Metrics and the messages; what shows at larger scale only
+//	a member, id, time or key in what leaves     NoLeaks           other encodings (base 58) and encryptions; hashes of several fields together, or
+//	                                                               with a salt; a hash cut to fewer than 12 hex digits away from the name, which
+//	                                                               chance finds in any log of hashes; what is spread over several log records
+//	guessable or linkable pseudonyms             Pseudonyms        a key that is known, or weak, or the same as another's; two members merged
+//	                                                               whose ids differ in case, white space or leading zeros: they may be one
+//	answers without budget, policy, quorum       FailsClosed       a policy that allows too much; who holds two budgets; digests of which 2 bytes
+//	                                                               and more are compared, and not all: no two questions alike are found in time
 //	answers counted twice, late or forged        Rounds            a transport that lies about who sent what: authenticity is the
 //	                                                               transport's, see TestTransport
-//	noise missing, shared, repeated, too small   Noise             less than a third of the variance; the shape of the distribution;
+//	noise missing, shared, repeated, too small,  Noise             less than a third of the variance; the shape of the distribution; sums over
+//	or cancelled by that of other cells                            some stores of many, each in a multiple of its own;
 //	                                                               randomness that is bad and looks good: dptest audits samplers
 //	flips under Local missing, shared, of        Noise, Crashes    a rate that is off by less than a tenth at a node, or a third among set
 //	another ε, or drawn anew for one answer                        bits; flips of which less than a tenth is shared

@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
+	"encoding/ascii85"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
@@ -23,7 +24,7 @@ import (
 	"html"
 	"io"
 	"math"
-	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,6 +104,17 @@ func (c Canary) forms() []form {
 		for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "20060102T150405", "20060102150405", time.ANSIC, "Jan _2 15:04:05 2006"} {
 			s.text("date ", v.Format(layout), false)
 		}
+		for hours := -12; hours <= 14; hours++ {
+			local := v.In(time.FixedZone("", hours*3600))
+			for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "02 Jan 2006 15:04:05", "Jan _2 15:04:05", "2006/01/02 15:04:05"} {
+				s.add("date in another zone, as it is", []byte(local.Format(layout)), 5*len(layout))
+			}
+		}
+		for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04"} {
+			if v.Hour()+v.Minute() > 0 { // midnight is where windows end
+				s.add("date to the minute, as it is", []byte(v.Format(layout)), 5*len(layout))
+			}
+		}
 		s.number("seconds ", v.Unix())
 		s.number("milliseconds ", v.UnixMilli())
 		s.number("microseconds ", v.UnixMicro())
@@ -180,14 +192,6 @@ func (s *formSet) encodings(how string, v []byte) {
 	digits := hex.EncodeToString(v)
 	s.add(how+"hex", []byte(digits), bits)
 	s.add(how+"hex", []byte(strings.ToUpper(digits)), bits)
-	var spaced, listed []string
-	for _, b := range v {
-		spaced, listed = append(spaced, fmt.Sprintf("%02x", b)), append(listed, strconv.Itoa(int(b)))
-	}
-	for _, sep := range []string{" ", ":", ", ", ","} {
-		s.add(how+"hex", []byte(strings.Join(spaced, sep)), bits)
-		s.add(how+"decimal bytes", []byte(strings.Join(listed, sep)), bits)
-	}
 	for pad := range 3 { // the first and last digits mix with the neighbours' bits
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			e := enc.EncodeToString(append(make([]byte, pad), v...))
@@ -195,8 +199,18 @@ func (s *formSet) encodings(how string, v []byte) {
 		}
 	}
 	for pad := range 5 {
-		e := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(append(make([]byte, pad), v...))
-		s.add(how+"base32", []byte(e[(8*pad+4)/5:(8*(pad+len(v)))/5]), bits)
+		for _, enc := range []*base32.Encoding{base32.StdEncoding, base32.HexEncoding} {
+			e := enc.WithPadding(base32.NoPadding).EncodeToString(append(make([]byte, pad), v...))
+			e = e[(8*pad+4)/5 : (8*(pad+len(v)))/5]
+			s.add(how+"base32", []byte(e), bits)
+			s.add(how+"base32", []byte(strings.ToLower(e)), bits)
+		}
+	}
+	for pad := range 4 { // four bytes make five letters
+		whole := v[min(pad, len(v)):]
+		whole = whole[:len(whole)/4*4]
+		e := make([]byte, ascii85.MaxEncodedLen(len(whole)))
+		s.add(how+"ASCII 85", e[:ascii85.Encode(e, whole)], 6*len(whole))
 	}
 }
 
@@ -403,17 +417,84 @@ func (s *searcher) unpack(b []byte, within string, depth int, out *[]found) {
 			}
 		}
 	})
-	if bytes.Contains(b, []byte(`\u`)) || bytes.Contains(b, []byte(`\x`)) {
-		inner("escapes", unescape(b))
+	if bytes.IndexByte(b, '\\') >= 0 {
+		if plain := unescape(b); !bytes.Equal(plain, b) {
+			inner("escapes", plain)
+		}
+	}
+	if plain := interleaved(b); len(plain) > 0 {
+		inner("letters with a sign between", plain)
 	}
 	if bytes.Contains(b, []byte("&#")) {
 		inner("HTML entities", []byte(html.UnescapeString(string(b))))
 	}
-	if bytes.ContainsRune(b, '%') {
-		if plain := percent(b); !bytes.Equal(plain, b) {
-			inner("percent escapes", plain)
+	for _, mark := range []byte{'%', '='} { // RFC 3986 §2.1, RFC 2045 §6.7
+		if bytes.IndexByte(b, mark) >= 0 {
+			if plain := percent(b, mark); !bytes.Equal(plain, b) {
+				inner("escapes", plain)
+			}
 		}
 	}
+	for _, base := range []int{10, 16} {
+		if plain := listedBytes(b, base); len(plain) > 0 {
+			inner("a list of bytes", plain)
+		}
+	}
+	if within == "" && len(*out) == 0 {
+		if whole := together(b); len(whole) < len(b) {
+			inner("what is taken apart", whole)
+		}
+	}
+}
+
+// attribute is what stands between the values of a log record.
+var attribute = regexp.MustCompile(`[\s,]+"?[A-Za-z][\w.]*"?[=:]"?`)
+
+// together is b without white space, and without what stands between the
+// values of a log record.
+func together(b []byte) []byte {
+	b = bytes.ReplaceAll(b, []byte("=\r\n"), nil) // RFC 2045 §6.7, rule 5
+	b = attribute.ReplaceAll(b, nil)
+	return slices.DeleteFunc(b, func(c byte) bool { return c <= ' ' || c == '"' })
+}
+
+// listedBytes reads lists of at least 8 numbers below 256, such as [113 117] or
+// 0x71, 0x75 or 71:75, one after the other.
+func listedBytes(b []byte, base int) (out []byte) {
+	var list []byte
+	gap := 0
+	end := func() {
+		if len(list) >= 8 {
+			out = append(append(out, list...), ' ')
+		}
+		list = list[:0]
+	}
+	for i := 0; i < len(b); {
+		from := i
+		if base == 16 && b[i] == '0' && i+2 < len(b) && b[i+1] == 'x' {
+			from, i = i+2, i+2
+		}
+		for i < len(b) && isHex(b[i]) && (base == 16 || b[i] <= '9') {
+			i++
+		}
+		if i == from { // no digit
+			if gap++; gap > 2 || 'g' <= b[i]|0x20 && b[i]|0x20 <= 'z' {
+				end()
+			}
+			i++
+			continue
+		}
+		x, err := strconv.ParseUint(string(b[from:i]), base, 8)
+		if err != nil {
+			end()
+			gap = 0
+			continue
+		}
+		list = append(list, byte(x))
+		gap = 0
+	}
+	end()
+	return out
 }
 
 func head(r io.Reader) []byte {
@@ -443,18 +524,25 @@ func eachRun(b []byte, least int, class func(byte) bool, do func([]byte)) {
 	}
 }
 
-// unescape undoes \uXXXX and \xXX wherever they stand.
+// unescape undoes \uXXXX, \xXX and \ooo wherever they stand.
 func unescape(b []byte) []byte {
 	var out []byte
 	for i := 0; i < len(b); i++ {
-		n := 0
+		from, digits, base := i+2, 0, 16
 		if b[i] == '\\' && i+1 < len(b) {
-			n = map[byte]int{'u': 4, 'x': 2}[b[i+1]]
+			switch c := b[i+1]; {
+			case c == 'u':
+				digits = 4
+			case c == 'x':
+				digits = 2
+			case '0' <= c && c <= '3':
+				from, digits, base = i+1, 3, 8
+			}
 		}
-		if n > 0 && i+2+n <= len(b) {
-			if x, err := strconv.ParseUint(string(b[i+2:i+2+n]), 16, 32); err == nil {
+		if digits > 0 && from+digits <= len(b) {
+			if x, err := strconv.ParseUint(string(b[from:from+digits]), base, 32); err == nil {
 				out = append(out, string(rune(x))...)
-				i += 1 + n
+				i = from + digits - 1
 				continue
 			}
 		}
@@ -463,13 +551,37 @@ func unescape(b []byte) []byte {
 	return out
 }
 
-func percent(b []byte) []byte {
-	if plain, err := url.QueryUnescape(string(b)); err == nil {
-		return []byte(plain)
+// interleaved reads runs of at least 8 letters with one and the same sign after each, such
+// as a-b-c, one after the other.
+func interleaved(b []byte) (out []byte) {
+	word := func(c byte) bool { return c >= 0x80 || c == '_' || isBase64(c) && c != '-' && c != '+' && c != '/' }
+	for i := 0; i+16 < len(b); {
+		sign, n := b[i+1], 0
+		if !word(sign) && sign > ' ' {
+			for i+2*n+1 < len(b) && word(b[i+2*n]) && b[i+2*n+1] == sign {
+				n++
+			}
+		}
+		if n < 7 {
+			i++
+			continue
+		}
+		for j := range n + 1 {
+			if i+2*j < len(b) {
+				out = append(out, b[i+2*j])
+			}
+		}
+		out = append(out, ' ')
+		i += 2 * n
 	}
+	return out
+}
+
+// percent undoes mark and two hex digits, wherever they stand.
+func percent(b []byte, mark byte) []byte {
 	var out []byte
 	for i := 0; i < len(b); i++ {
-		if b[i] == '%' && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]) {
+		if b[i] == mark && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]) {
 			x, _ := strconv.ParseUint(string(b[i+1:i+3]), 16, 8)
 			out = append(out, byte(x))
 			i += 2

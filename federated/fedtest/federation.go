@@ -123,14 +123,23 @@ func (c Config) federation(w *world, s setup) (*Federation, error) {
 
 // open returns the ledger of a process that starts: a new one, or what the last
 // life left.
-func (f *Federation) open(before dp.Ledger, b dp.Budget) (dp.Ledger, error) {
-	if before == nil {
-		return f.c.Ledger.New(b)
-	}
-	if f.c.Ledger.Reopen == nil {
+func (f *Federation) open(before dp.Ledger, b dp.Budget) (l dp.Ledger, err error) {
+	if before != nil && f.c.Ledger.Reopen == nil {
 		return nil, errors.New("restart: Config.Ledger has no Reopen")
 	}
-	return f.c.Ledger.Reopen(before)
+	make := func() {
+		if before == nil {
+			l, err = f.c.Ledger.New(b)
+		} else {
+			l, err = f.c.Ledger.Reopen(before)
+		}
+	}
+	if f.c.outside != nil {
+		f.c.outside(make)
+	} else {
+		make()
+	}
+	return l, err
 }
 
 func (f *Federation) startNode(id federated.NodeID) error {

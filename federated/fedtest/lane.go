@@ -3,6 +3,7 @@ package fedtest
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,6 +76,7 @@ func (l *lane) faulty(k FaultKind, s federated.NodeID) bool {
 
 func (l *lane) Exchange(ctx context.Context, out []federated.Message, deliver func(federated.Message)) error {
 	p := l.f.coordinator.p
+	over := time.After(l.f.deadline + time.Millisecond) // whatever deadline ctx has
 	if err := p.step(); err != nil {
 		return err
 	}
@@ -131,7 +133,13 @@ func (l *lane) Exchange(ctx context.Context, out []federated.Message, deliver fu
 		}
 	}
 	if len(late) > 0 {
-		<-ctx.Done()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				<-over
+			}
+		}
 		return hand(late, false)
 	}
 	return nil

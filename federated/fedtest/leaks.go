@@ -66,7 +66,7 @@ func leakScenarios() []scenario {
 			s.node = func(n *federated.NodeConfig) {
 				n.Functions = slices.Clone(n.Functions)
 				for i, f := range n.Functions {
-					n.Functions[i].Prepare = panicking(f.Prepare)
+					n.Functions[i].Prepare = panicking(f.Prepare, func(r *federated.Record) string { return fmt.Sprintf("bad record %+v", *r) })
 				}
 			}
 		}},
@@ -157,8 +157,10 @@ func (f *Federation) provoke(q federated.Query) {
 }
 
 // Pseudonyms fails t if Config.Pseudonym is none: if it is not the same for the same
-// member within an epoch, is the same for two members or in two epochs, is an
-// unkeyed hash or a part of the member's id, or names an id in an error.
+// member within an epoch, is the same for two members or in two epochs, has a byte that is
+// the same for all members, in two epochs, or as in the id, is an
+// unkeyed hash or a part of the member's id, or names an id in an error. Whether ids that
+// differ in case, white space or leading zeros alone are one member is for the team to say.
 func Pseudonyms(t testing.TB, c Config) { t.Helper(); pseudonyms.in(t, c) }
 
 // CheckPseudonyms is Pseudonyms outside a test.
@@ -191,6 +193,8 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 	}
 	d := drawer{Rand: rand.New(rand.NewPCG(seed, 5))}
 	of := map[[16]byte]string{}
+	var ids []string
+	var ps, others [][16]byte
 	var planted []Canary
 	var heard []byte
 	for range 60 {
@@ -203,8 +207,12 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 		if q, err := again(m); err != nil || p != q {
 			return "one member has two pseudonyms in one epoch", nil
 		}
-		if q, err := other(m); err == nil && p == q {
+		q, err := other(m)
+		if err == nil && p == q {
 			return "a member has one pseudonym in two epochs", nil
+		}
+		if err == nil && of[p] != m {
+			ids, ps, others = append(ids, m), append(ps, p), append(others, q)
 		}
 		if before, ok := of[p]; ok && before != m {
 			return "two members have one pseudonym", nil
@@ -225,8 +233,17 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 	if leaks := tap.Leaks(); len(leaks) > 0 {
 		return leaks[0], nil
 	}
+	if got := telling(ids, ps, others); got != "" {
+		return got, nil
+	}
 	if got := avalanche(first, d); got != "" {
 		return got, nil
+	}
+	long := d.word("bcdfghjklmnpqrstvwxz", 100)
+	p, err1 := first(long + "b")
+	q, err2 := first(long + "c")
+	if err1 == nil && err2 == nil && p == q {
+		return "two members whose ids differ in their last letter have one pseudonym", nil
 	}
 	for _, bad := range []string{strings.Repeat("canarymember", 20), "canary\x00member\xff", " canarymember ", "canarymember\n"} {
 		if _, err := first(bad); err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), "canary") {
@@ -234,6 +251,40 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// telling says which byte of pseudonyms is the same for everybody, comes from one in another
+// epoch by flipping the same bits for everybody, or is a letter of the id. Of n members chance
+// makes any of these of a byte with the
+// probability 256⁻ⁿ⁺¹ each; fewer than 12 are not judged.
+func telling(ids []string, ps, others [][16]byte) string {
+	if len(ids) < 12 {
+		return ""
+	}
+	always := func(is func(i int) bool) bool {
+		for i := range ids {
+			if !is(i) {
+				return false
+			}
+		}
+		return true
+	}
+	for at := range ps[0] {
+		if always(func(i int) bool { return ps[i][at] == ps[0][at] }) {
+			return fmt.Sprintf("byte %d of a pseudonym is the same for all members", at)
+		}
+		for letter := range len(ids[0]) {
+			if always(func(i int) bool { return letter < len(ids[i]) && ps[i][at] == ids[i][letter] }) {
+				return fmt.Sprintf("byte %d of a pseudonym is letter %d of the id", at, letter+1)
+			}
+		}
+		for from := range others[0] {
+			if always(func(i int) bool { return ps[i][at]^others[i][from] == ps[0][at]^others[0][from] }) {
+				return fmt.Sprintf("byte %d of a pseudonym follows from byte %d in another epoch", at, from)
+			}
+		}
+	}
+	return ""
 }
 
 // publicSalts are what anybody tries first, besides the name of the epoch.
@@ -296,8 +347,8 @@ func avalanche(of func(string) ([16]byte, error), d drawer) string {
 	return ""
 }
 
-// panicking wraps a function so that it panics on a record and names it.
-func panicking(prepare prepareFunc) prepareFunc {
+// panicking wraps a function so that it panics on some records.
+func panicking(prepare prepareFunc, why func(*federated.Record) string) prepareFunc {
 	return func(params json.RawMessage) (federated.Contribute, error) {
 		inner, err := prepare(params)
 		if err != nil {
@@ -306,7 +357,7 @@ func panicking(prepare prepareFunc) prepareFunc {
 		return func(r *federated.Record, emit func(string, int64)) {
 			inner(r, emit)
 			if len(r.Lines) > 1 {
-				panic(fmt.Sprintf("bad record %+v", *r))
+				panic(why(r))
 			}
 		}, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/larder-dp/larder/dp"
 	"github.com/larder-dp/larder/federated"
@@ -213,13 +214,15 @@ func within(x, y []int64, s dp.Sensitivity) string {
 // DataIndependence fails t if anything but the noised values depends on the
 // records: errors, refusals, coverage, logs, metrics, ledger calls, the number,
 // order, headers and lengths of messages, the keys of a release, the inventory. It
-// compares neighbouring worlds and an empty one, when all goes well and when
-// policy, budget, quorum or a source says no, and requires that the order of rows
-// changes nothing, that the same coins give the same bytes, and that a refusal
-// reads no record.
-func DataIndependence(t testing.TB, c Config) { t.Helper(); independence.in(t, c) }
+// compares neighbouring worlds and an empty one, when all goes well, when
+// policy, budget, quorum or a source says no, and when a function or Pseudonym panics, and
+// requires that the order of rows changes nothing, that the same coins give the same bytes, and that a refusal
+// reads no record. In a *testing.T time is virtual, and a refusal must take as long
+// whatever the records are.
+func DataIndependence(t testing.TB, c Config) { t.Helper(); independence.in(t, c.virtual(t)) }
 
-// CheckDataIndependence is DataIndependence outside a test.
+// CheckDataIndependence is DataIndependence outside a test, in real time, which it does not
+// compare.
 func CheckDataIndependence(c Config) error { return independence.over(c) }
 
 // A scenario is a way for a round to go.
@@ -229,9 +232,10 @@ type scenario struct {
 	ask     func(*federated.Question)
 	faults  func(*world) []Fault
 	again   bool // ask twice
+	next    bool // then ask in a new round, which is refused
 	refused bool // and no record may be read
-	// operator: a node's own operator may read what the source said of its
-	// records, in her log; nobody else may.
+	// operator: a node's own operator may read in her log what went wrong with
+	// its records; nobody else may.
 	operator bool
 }
 
@@ -245,13 +249,14 @@ func scenarios() []scenario {
 		}
 		return p
 	}
-	little := dp.Budget{Epsilon: 0.5}
+	little, enough := dp.Budget{Epsilon: 0.5}, dp.Budget{Epsilon: 1.5, Delta: 0.1}
 	ample := dp.Budget{Epsilon: 10, Delta: 0.1}
 	return []scenario{
 		{name: "all goes well", again: true},
 		{name: "the policy refuses", setup: func(s *setup) { s.allow = nothing }, refused: true},
 		{name: "the policy has limits that refuse", setup: func(s *setup) { s.allow = limits }, refused: true},
 		{name: "a node's own budget is spent", setup: func(s *setup) { s.nodeBudget = &little }, refused: true},
+		{name: "a first question spends a node's own budget", setup: func(s *setup) { s.nodeBudget = &enough }, next: true},
 		{name: "nodes have ledgers", setup: func(s *setup) { s.nodeBudget = &ample }, again: true},
 		{name: "the budget is spent", setup: func(s *setup) { s.budget = little }, refused: true},
 		{name: "another epoch is asked for", ask: func(q *federated.Question) { q.Epoch += "x" }, refused: true},
@@ -265,6 +270,32 @@ func scenarios() []scenario {
 				}
 			}
 		}},
+		// NodeConfig.Pseudonym and Function say what counts of a record at which they panic:
+		// the node answers, as it does where no record makes them.
+		{name: "Pseudonym panics", operator: true, setup: func(s *setup) {
+			s.node = func(n *federated.NodeConfig) { n.Pseudonym = panics(n.Pseudonym, "no key for this id") }
+		}},
+		{name: "functions panic", operator: true, setup: func(s *setup) {
+			s.node = func(n *federated.NodeConfig) {
+				n.Functions = slices.Clone(n.Functions)
+				for i, f := range n.Functions {
+					n.Functions[i].Prepare = panicking(f.Prepare, func(*federated.Record) string { return "no rule for this record" })
+				}
+			}
+		}},
+	}
+}
+
+// panics is of that panics for every member.
+func panics(of func(string) ([16]byte, error), why string) func(string) ([16]byte, error) {
+	if of == nil {
+		return nil
+	}
+	return func(member string) ([16]byte, error) {
+		if len(member) > 1 {
+			panic(why)
+		}
+		return of(member)
 	}
 }
 
@@ -286,6 +317,10 @@ func breaking(rs federated.Records, err error) federated.Records {
 
 var independence = check{"DataIndependence", 44, func(c Config, seed uint64) error {
 	w := c.drawWorld(seed)
+	var err error
+	if c.ownHeads, err = c.headsVary(w); err != nil {
+		return err
+	}
 	i := rand.New(rand.NewPCG(seed, 3)).IntN(len(w.units))
 	for _, s := range scenarios() {
 		got, err := c.compareTranscripts(w, i, s)
@@ -386,7 +421,12 @@ type transcript struct {
 	read         int
 }
 
-func (c Config) transcript(w *world, s scenario) (transcript, error) {
+func (c Config) transcript(w *world, s scenario) (t transcript, err error) {
+	c.timed(func(c Config) { t, err = c.transcribe(w, s) })
+	return t, err
+}
+
+func (c Config) transcribe(w *world, s scenario) (transcript, error) {
 	st := setup{seed: 7, budget: dp.Budget{Epsilon: 100, Delta: 0.5}}
 	if s.setup != nil {
 		s.setup(&st)
@@ -399,6 +439,7 @@ func (c Config) transcript(w *world, s scenario) (transcript, error) {
 	if c.Metrics != nil {
 		before = c.Metrics()
 	}
+	began := time.Now()
 	q, err := f.Query(ordinary, s.ask)
 	if err != nil {
 		return transcript{}, fmt.Errorf("ask: %w", err)
@@ -410,12 +451,27 @@ func (c Config) transcript(w *world, s scenario) (transcript, error) {
 	if s.again {
 		_, _ = f.Run(context.Background(), q)
 	}
+	timed := 0 // from here on, time counts
+	if s.next {
+		second, err := f.Query(ordinary, func(q *federated.Question) { q.Round = 2 })
+		if err != nil {
+			return transcript{}, fmt.Errorf("ask: %w", err)
+		}
+		began, timed = time.Now(), len(f.tap.heard)
+		_, _ = f.Run(context.Background(), second)
+	}
 	t := transcript{}
-	for _, u := range f.tap.heard {
-		if u.channel == "release" && u.what == "printed" {
+	for i, u := range f.tap.heard {
+		if u.channel == "release" && u.what == "printed" || s.operator && u.channel == "log" {
 			continue
 		}
+		if c.ownHeads {
+			u.b = ledgerHead.ReplaceAll(u.b, []byte(`"ledger_head":""`))
+		}
 		head := u.channel + " " + u.what + " "
+		if (s.refused || s.next && i >= timed) && c.outside != nil {
+			head = fmt.Sprintf("%safter %v ", head, u.at.Sub(began))
+		}
 		t.full = append(t.full, head+string(u.b))
 		t.masked = append(t.masked, head+mask(u, q))
 	}
@@ -436,6 +492,32 @@ func (c Config) transcript(w *world, s scenario) (transcript, error) {
 		t.read += n.records
 	}
 	return t, nil
+}
+
+var ledgerHead = regexp.MustCompile(`"ledger_head":"[0-9a-f]*"`)
+
+// headsVary says whether two new ledgers have different heads after the same charge: the team's
+// then have names or times of their own, which say nothing of records.
+func (c Config) headsVary(w *world) (bool, error) {
+	q, err := w.tpl.New(w.question(ordinary))
+	if err != nil {
+		return false, fmt.Errorf("ask: %w", err)
+	}
+	var heads [2][32]byte
+	for i := range heads {
+		l, err := c.Ledger.New(q.Cost())
+		if err != nil {
+			return false, fmt.Errorf("open ledger: %w", err)
+		}
+		charge := q.Charge()
+		charge.Key = keyOf(q)
+		e, err := l.Reserve(context.Background(), charge)
+		if err != nil {
+			return false, fmt.Errorf("charge a new ledger: %w", err)
+		}
+		heads[i] = e.Head
+	}
+	return heads[0] != heads[1], nil
 }
 
 // growth is what metrics show after and did not before: a number that stands where one

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/larder-dp/larder/dp"
@@ -25,13 +24,12 @@ import (
 // nodes come to where nothing is cut. Time is virtual in a *testing.T.
 func Rounds(t testing.TB, c Config) {
 	t.Helper()
-	real, ok := t.(*testing.T)
-	if !ok || c.Transport != nil {
+	if c = c.virtual(t); c.bubble == nil {
 		rounds.in(t, c)
 		return
 	}
 	var err error
-	synctest.Test(real, func(*testing.T) { err = virtualRounds.over(c) })
+	c.timed(func(c Config) { err = virtualRounds.over(c) })
 	reportViolation(t, err)
 }
 
@@ -112,11 +110,7 @@ func (c Config) playRounds(w *world, script [][]Fault, quorum int, deadline time
 		if who := f.lane.wavers(exchanges); who != "" {
 			return fmt.Sprintf("round %d: %s answers the same question in two ways", i+1, who), nil
 		}
-		var heard []federated.Message
-		for _, x := range f.lane.rounds[exchanges:] { // one that asks again is free to
-			heard = append(heard, x.heard...)
-		}
-		v := judge(q, heard)
+		v := judge(q, f.lane.heard(exchanges))
 		if got := v.compare(q, rel, err); got != "" {
 			return fmt.Sprintf("round %d: %s", i+1, got), nil
 		}
@@ -128,6 +122,15 @@ func (c Config) playRounds(w *world, script [][]Fault, quorum int, deadline time
 		}
 	}
 	return "", nil
+}
+
+// heard is what the coordinator was given in time, in the exchanges from one on: one that
+// asks again is free to.
+func (l *lane) heard(from int) (out []federated.Message) {
+	for _, x := range l.rounds[from:] {
+		out = append(out, x.heard...)
+	}
+	return out
 }
 
 // wavers names a node that gave two different answers to the same message.
@@ -346,11 +349,12 @@ func (c Config) weighNoise(w *world) (string, error) {
 			return "", fmt.Errorf("ask: %w", err)
 		}
 		sd = q.Noise().StdDev()
+		exchanges := len(f.lane.rounds)
 		rel, err := f.Run(context.Background(), q)
 		if err != nil {
 			return fmt.Sprintf("round %d is refused: %v", len(draws)+1, err), nil
 		}
-		v := judge(q, f.lane.rounds[len(f.lane.rounds)-1].heard)
+		v := judge(q, f.lane.heard(exchanges))
 		var rows []report
 		for _, s := range w.stores {
 			if r, ok := v.answered[s]; ok {
@@ -375,11 +379,65 @@ func (c Config) weighNoise(w *world) (string, error) {
 			}
 		}
 	}
-	return weigh(draws, sd), nil
+	stores := len(w.stores)
+	if w.tpl.Cells == federated.Chain {
+		stores = 1
+	}
+	return weigh(draws, stores, sd), nil
 }
 
-// weigh looks at draws of noise, by round and cell.
-func weigh(draws [][]int64, sd float64) string {
+// upToSign is v or −v, whichever has its first number above 0.
+func upToSign(v []int64) []int64 {
+	out := slices.Clone(v)
+	if i := slices.IndexFunc(v, func(x int64) bool { return x != 0 }); i >= 0 && v[i] < 0 {
+		for j := range out {
+			out[j] = -out[j]
+		}
+	}
+	return out
+}
+
+// cancels says whether the cells have sums, each cell in its own multiple, that go
+// without noise in every round: whether the columns depend on each other. It takes fewer
+// cells than rounds. Elimination is over the integers modulo 2³¹ − 1, where a small
+// multiple is one as it is among integers; that draws at random depend on each other has
+// about the probability that some column repeats another.
+func cancels(draws [][]int64, cells []int) bool {
+	const p = 1<<31 - 1
+	var rows [][]int64
+	for _, d := range draws {
+		row := make([]int64, len(cells))
+		for i, c := range cells {
+			row[i] = ((d[c] % p) + p) % p
+		}
+		rows = append(rows, row)
+	}
+	for c := range cells {
+		at := slices.IndexFunc(rows, func(row []int64) bool { return row[c] != 0 })
+		if at < 0 {
+			return true
+		}
+		pivot := rows[at]
+		rows = slices.Delete(rows, at, at+1)
+		inverse := int64(1)
+		for e, b := p-2, pivot[c]; e > 0; e, b = e>>1, b*b%p { // Fermat
+			if e&1 == 1 {
+				inverse = inverse * b % p
+			}
+		}
+		for _, row := range rows {
+			if f := row[c] * inverse % p; f != 0 {
+				for j := c; j < len(row); j++ {
+					row[j] = (row[j] + (p-f)*pivot[j]) % p
+				}
+			}
+		}
+	}
+	return false
+}
+
+// weigh looks at draws of noise, by round and cell, of so many stores.
+func weigh(draws [][]int64, stores int, sd float64) string {
 	cells := len(draws[0])
 	columns := map[string]int{}
 	for p := range cells {
@@ -390,19 +448,47 @@ func weigh(draws [][]int64, sd float64) string {
 		if !slices.ContainsFunc(column, func(x int64) bool { return x != 0 }) {
 			return fmt.Sprintf("cell %d of %d has no noise in %d rounds", p+1, cells, fewestRounds)
 		}
-		key := fmt.Sprint(column)
+		key := fmt.Sprint(upToSign(column))
 		if before, ok := columns[key]; ok {
-			return fmt.Sprintf("cells %d and %d have the same noise in %d rounds", before+1, p+1, fewestRounds)
+			return fmt.Sprintf("cells %d and %d have the same noise in %d rounds, but perhaps for its sign", before+1, p+1, fewestRounds)
 		}
 		columns[key] = p
 	}
+	partitions := cells / stores
+	for s := range stores {
+		var own []int
+		for p := range partitions {
+			own = append(own, s*partitions+p)
+		}
+		if 2*partitions <= fewestRounds && partitions > 1 && cancels(draws[:fewestRounds], own) {
+			return fmt.Sprintf("the noise of the %d cells of store %d of %d adds up to nothing, each cell in a multiple of its own, in %d rounds", partitions, s+1, stores, fewestRounds)
+		}
+	}
+	for p := range partitions {
+		if stores > 1 && !slices.ContainsFunc(draws, func(row []int64) bool {
+			sum := int64(0)
+			for s := range stores {
+				sum += row[s*partitions+p]
+			}
+			return sum != 0
+		}) {
+			return fmt.Sprintf("the total of partition %d has no noise in %d rounds", p+1, len(draws))
+		}
+	}
+	for p := range cells {
+		for q := range p {
+			if r := correlation(draws, q, p); math.Abs(r) > 0.999 {
+				return fmt.Sprintf("the noise of cells %d and %d is nearly the same: correlation %.4f in %d rounds", q+1, p+1, r, len(draws))
+			}
+		}
+	}
 	// Rounds that share noise, wherever they stand: of 8 cells at random, chance
-	// repeats all with a probability below 0.0125⁸. Fewer cells are taken with
+	// repeats all, or all negated, with a probability below 2 · 0.0125⁸. Fewer cells are taken with
 	// those of the rounds that follow.
 	block := (8 + cells - 1) / cells
 	seen := map[string]int{}
 	for r := 0; r+block <= len(draws); r++ {
-		key := fmt.Sprint(draws[r : r+block])
+		key := fmt.Sprint(upToSign(slices.Concat(draws[r : r+block]...)))
 		if before, ok := seen[key]; ok {
 			return fmt.Sprintf("round %d has the noise of round %d", r+1, before+1)
 		}
@@ -432,6 +518,17 @@ func weigh(draws [][]int64, sd float64) string {
 		return fmt.Sprintf("the variance of the noise is %.2f times what the label says", ratio)
 	}
 	return ""
+}
+
+// correlation is that of the noise of two cells. Of 12 rounds of independent noise it is beyond
+// ±0.999 with a probability of about (1 − 0.999²)⁵ < 10⁻¹³.
+func correlation(draws [][]int64, p, q int) float64 {
+	var xx, yy, xy float64
+	for _, row := range draws {
+		x, y := float64(row[p]), float64(row[q])
+		xx, yy, xy = xx+x*x, yy+y*y, xy+x*y
+	}
+	return xy / math.Sqrt(xx*yy)
 }
 
 // trySelection has one unit ask for the publication of its cells, with a

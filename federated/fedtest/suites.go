@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,10 +114,19 @@ func CheckTransport(of func(nodes map[federated.NodeID]Node) (federated.Transpor
 	}
 	s := &transportSuite{of: of, nodes: nodes, want: want, stores: w.stores, q: q}
 	s.delivers(w.stores, nil)
+	s.long()
+	s.unnamed(w.epoch)
 	s.with(w.stores[1], broken, func() { s.delivers(without(w.stores, w.stores[1]), nil) })
 	s.with(w.stores[1], nil, func() { s.delivers(without(w.stores, w.stores[1]), nil) })
 	s.delivers(w.stores, []federated.NodeID{"nobody"})
-	s.apart()
+	there := &meeting{met: make(chan struct{})}
+	slow, err := federated.NewNode(federated.NodeConfig{
+		ID: w.stores[2], Epoch: w.epoch, Allow: anything(nil), Log: slogTo(small.tap), Lists: there.records,
+	})
+	if err != nil {
+		return err
+	}
+	s.with(w.stores[2], slow, func() { s.apart(there) })
 	s.with(w.stores[0], hanging, s.returns)
 	return errors.Join(s.errs...)
 }
@@ -215,43 +226,125 @@ func (s *transportSuite) answers(back []federated.Message, from []federated.Node
 	}
 }
 
-// apart runs exchanges about two rounds at the same time.
-func (s *transportSuite) apart() {
+// long sends a question and gets answers of a length that many buffers have not.
+func (s *transportSuite) long() {
+	asked := s.q.Question()
+	for i := range 10_000 {
+		asked.Partitions = append(asked.Partitions, fmt.Sprintf("item %05d", i))
+	}
+	q, err := federated.NetDemand(asked)
+	if err != nil {
+		s.fail("ask about many partitions: %w", err)
+		return
+	}
+	s.ask(q)
+}
+
+// unnamed has a node on the roster that no message names, and wants that it is not asked.
+func (s *transportSuite) unnamed(epoch string) {
+	const id = "s999999"
+	var asked atomic.Bool
+	n, err := federated.NewNode(federated.NodeConfig{
+		ID: id, Epoch: epoch, Log: slog.New(slog.DiscardHandler), Allow: anything(nil),
+		Lists: func(func(federated.Record, error) bool) { asked.Store(true) },
+	})
+	if err != nil {
+		s.fail("make a node: %w", err)
+		return
+	}
+	before := s.q
+	defer func() { s.q = before }()
+	question := s.q.Question()
+	question.Stores = append(question.Stores, id)
+	if s.q, err = federated.NetDemand(question); err != nil {
+		s.fail("ask one store more: %w", err)
+		return
+	}
+	s.nodes[id] = n
+	s.ask(s.q)
+	delete(s.nodes, id)
+	if asked.Load() {
+		s.fail("a node was asked that no message names")
+	}
+}
+
+// ask sends a question to all stores and wants their answers.
+func (s *transportSuite) ask(q federated.Query) {
 	t, err := s.of(s.nodes)
 	if err != nil {
 		s.fail("make it: %w", err)
 		return
 	}
-	type result struct {
-		back []federated.Message
-		want map[federated.NodeID][]byte
+	want := map[federated.NodeID][]byte{}
+	for _, id := range s.stores {
+		want[id], _ = s.nodes[id].Answer(context.Background(), askOf(q, 1).encode())
 	}
-	results := make([]result, 6)
-	var mu sync.Mutex
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	back, err := s.exchange(ctx, t, q)
+	if err != nil {
+		s.fail("exchange messages: %w", err)
+	}
+	s.answers(back, s.stores, want)
+}
+
+// A meeting is a node's source of records, at which an exchange waits for another, or for a while
+// where the transport takes them one by one.
+type meeting struct {
+	on     atomic.Bool
+	inside atomic.Int32
+	met    chan struct{}
+}
+
+func (m *meeting) records(func(federated.Record, error) bool) {
+	if !m.on.Load() {
+		return
+	}
+	if m.inside.Add(1) == 2 {
+		close(m.met)
+	}
+	select {
+	case <-m.met:
+	case <-time.After(patience / 50):
+	}
+}
+
+// apart runs exchanges about several rounds at the same time.
+func (s *transportSuite) apart(there *meeting) {
+	t, err := s.of(s.nodes)
+	if err != nil {
+		s.fail("make it: %w", err)
+		return
+	}
+	var qs []federated.Query
+	var wants []map[federated.NodeID][]byte
+	for round := range int64(6) {
+		asked := s.q.Question()
+		asked.Round = round + 1
+		q, err := federated.NetDemand(asked)
+		if err != nil {
+			s.fail("ask in another round: %w", err)
+			return
+		}
+		want := map[federated.NodeID][]byte{}
+		for id, n := range s.nodes {
+			want[id], _ = n.Answer(context.Background(), askOf(q, 1).encode())
+		}
+		qs, wants = append(qs, q), append(wants, want)
+	}
+	there.on.Store(true)
+	backs := make([][]federated.Message, len(qs))
 	var wg sync.WaitGroup
-	for i := range results {
+	for i, q := range qs {
 		wg.Go(func() {
-			asked := s.q.Question()
-			asked.Round = int64(i + 1)
-			q, err := federated.NetDemand(asked)
-			if err != nil {
-				return
-			}
-			want := map[federated.NodeID][]byte{}
-			for id, n := range s.nodes {
-				want[id], _ = n.Answer(context.Background(), askOf(q, 1).encode())
-			}
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			back, _ := s.exchange(ctx, t, q)
-			mu.Lock()
-			defer mu.Unlock()
-			results[i] = result{back, want}
+			backs[i], _ = s.exchange(ctx, t, q)
 		})
 	}
 	wg.Wait()
-	for _, r := range results {
-		s.answers(r.back, s.stores, r.want)
+	for i, back := range backs {
+		s.answers(back, s.stores, wants[i])
 	}
 }
 
@@ -350,15 +443,27 @@ func CheckSource(records federated.Records) error {
 	return errors.Join(errs...)
 }
 
-// quiet wants of an error that it names nobody.
+// quiet wants of an error that it names nobody, in no form that a Wiretap knows.
 func quiet(records federated.Records, err error) error {
+	named := errors.New("check source: its error names a member or an id")
 	text := fmt.Sprintf("%v %+v", err, err)
+	var canaries []Canary
 	for r := range records {
 		for _, secret := range []string{r.Member, r.ID} {
-			if len(secret) >= 4 && strings.Contains(text, secret) {
-				return errors.New("check source: its error names a member or an id")
+			switch {
+			case len(secret) >= 4 && strings.Contains(text, secret):
+				return named
+			case len(secret) >= 8 && len(canaries) < 100:
+				canaries = append(canaries, Canary{Name: "id", Value: secret})
 			}
 		}
+	}
+	tap, failed := NewWiretap(canaries...)
+	if failed != nil {
+		return failed
+	}
+	if tap.HearError("of the source", err); len(tap.Leaks()) > 0 {
+		return named
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -55,6 +56,10 @@ type bentTrip struct {
 	send  func(*federated.Message)
 	back  func(*federated.Message, func(federated.Message))
 	end   func(context.Context, error) error
+	nodes map[federated.NodeID]Node
+	wide  bool          // asks every node that it knows
+	mix   bool          // answers whoever asked last
+	last  *atomic.Value // the deliver of that
 }
 
 func (b bentTrip) Exchange(ctx context.Context, out []federated.Message, deliver func(federated.Message)) error {
@@ -63,7 +68,19 @@ func (b bentTrip) Exchange(ctx context.Context, out []federated.Message, deliver
 			b.send(&out[i])
 		}
 	}
+	if b.wide {
+		for _, n := range b.nodes {
+			_, _ = n.Answer(ctx, out[0].Body)
+		}
+	}
+	if b.mix {
+		b.last.Store(deliver)
+	}
 	err := b.inner.Exchange(ctx, out, func(m federated.Message) {
+		if b.mix {
+			b.last.Load().(func(federated.Message))(m)
+			return
+		}
 		if b.back != nil {
 			b.back(&m, deliver)
 			return
@@ -86,17 +103,23 @@ func TestTransportSuiteFindsFaults(t *testing.T) {
 			m.Body = m.Body[:len(m.Body)-8]
 			deliver(*m)
 		}},
-		"answers lost":                   {back: func(m *federated.Message, deliver func(federated.Message)) {}},
-		"answers to somebody else":       {back: func(m *federated.Message, deliver func(federated.Message)) { m.To = m.From; deliver(*m) }},
-		"messages changed in place":      {send: func(m *federated.Message) { m.Body[20] ^= 1 }},
-		"everything asked of one node":   {send: func(m *federated.Message) { m.To = "s000002" }},
+		"answers lost":                 {back: func(m *federated.Message, deliver func(federated.Message)) {}},
+		"answers to somebody else":     {back: func(m *federated.Message, deliver func(federated.Message)) { m.To = m.From; deliver(*m) }},
+		"messages changed in place":    {send: func(m *federated.Message) { m.Body[20] ^= 1 }},
+		"everything asked of one node": {send: func(m *federated.Message) { m.To = "s000002" }},
+		"answers cut where a buffer ends": {back: func(m *federated.Message, deliver func(federated.Message)) {
+			m.Body = m.Body[:min(len(m.Body), 64<<10)]
+			deliver(*m)
+		}},
+		"answers to who asked last":      {mix: true},
+		"nodes asked that nobody named":  {wide: true},
 		"a failing node ends everything": {end: func(_ context.Context, err error) error { return errors.New("a node cannot be reached") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			err := CheckTransport(func(nodes map[federated.NodeID]Node) (federated.Transport, error) {
 				inner, err := inProcess(nodes)
-				bent.inner = inner
+				bent.inner, bent.nodes, bent.last = inner, nodes, new(atomic.Value)
 				return bent, err
 			})
 			want(t, err != nil, "no error")
@@ -131,7 +154,9 @@ func TestSourceSuiteFindsFaults(t *testing.T) {
 		"records after an error": func(yield func(federated.Record, error) bool) {
 			_ = yield(records[0], nil) && yield(federated.Record{}, errors.New("bad")) && yield(records[1], nil)
 		},
-		"an error that names the record": breaking(serve(records), fmt.Errorf("near %v", records[0])),
+		"an error that names the record":      breaking(serve(records), fmt.Errorf("near %v", records[0])),
+		"an error that names a member in hex": breaking(serve(records), fmt.Errorf("near % x", records[0].Member)),
+		"an error that packs an id":           breaking(serve(records), fmt.Errorf("near %s", base64.RawURLEncoding.EncodeToString([]byte("id="+records[1].ID)))),
 	} {
 		err := CheckSource(rs)
 		want(t, err != nil, "no error: %s", name)
@@ -179,6 +204,14 @@ func TestWiretapFindsEveryForm(t *testing.T) {
 		"zigzag":       binary.AppendVarint(nil, n),
 		"JSON escapes": []byte(`\u0051uillfeather_5f3a1`),
 		"percent":      []byte("%51uillfeather_5f3a1"),
+		"bytes by %#v": fmt.Appendf(nil, "%#v", []byte(id)),
+		"bytes by % x": fmt.Appendf(nil, "% x", []byte(id)),
+		"octal":        []byte(`\121uillfeather_5f3a1`),
+		"QP":           []byte("=51uillfe=\r\nather_5f3a1"),
+		"letters":      []byte(strings.Join(strings.Split(id, ""), "-")),
+		"spaced":       []byte(strings.Join(strings.Split(id, ""), " ")),
+		"attributes":   []byte(`level=DEBUG msg=ok a=Quillfea b="ther_5f3a1"`),
+		"another zone": []byte(when.In(time.FixedZone("", -5*3600)).Format(time.RFC1123Z)),
 		"half a key":   {203, 204, 205, 206, 0, 0, 5, 200, 201, 202, 203, 204, 205, 206},
 	} {
 		for _, before := range []string{"", "z", "zz ", "zzz "} {

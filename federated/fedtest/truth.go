@@ -58,11 +58,16 @@ func (c Config) tally(q federated.Query) tally {
 	return nil
 }
 
-// each adds up what the records contribute one by one.
+// each adds up what the records contribute one by one. If the function panics, what it emitted
+// until then counts.
 func each(of federated.Contribute) tally {
+	one := func(r *federated.Record, emit func(string, int64)) {
+		defer func() { _ = recover() }()
+		of(r, emit)
+	}
 	return func(records []federated.Record, emit func(string, int64)) {
 		for i := range records {
-			of(&records[i], emit)
+			one(&records[i], emit)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/larder-dp/larder/federated"
 )
@@ -20,9 +21,11 @@ import (
 // planted secrets that must not come out. Safe for concurrent use.
 //
 // It finds a canary in plain text of any case, in UTF-16, reversed, in hex,
-// base64 and base32 at any alignment, as decimal, varint and fixed integers, in
-// what gzip, zlib, hex, base64 and escapes pack, to a depth of four, and as an
-// unkeyed MD5, SHA-1, SHA-2, BLAKE2, FNV or CRC hash, whole or cut.
+// base64, base32 and ASCII 85 at any alignment, as decimal, varint and fixed integers, as a list of
+// bytes, in what gzip, zlib, hex, base64, escapes, spaces, line breaks and the attributes of one log
+// record hide or take apart, to a depth of four, and as an
+// unkeyed MD5, SHA-1, SHA-2, BLAKE2, FNV or CRC hash, whole or cut. A time it finds in every
+// zone of whole hours.
 type Wiretap struct {
 	search *searcher
 	mu     sync.Mutex
@@ -34,6 +37,7 @@ type utterance struct {
 	channel string // message, error, log, metric, file, panic, release
 	what    string
 	b       []byte
+	at      time.Time
 }
 
 // NewWiretap returns one that listens for the canaries. A canary that chance
@@ -51,7 +55,7 @@ func NewWiretap(canaries ...Canary) (*Wiretap, error) {
 func (w *Wiretap) Hear(channel, what string, b []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.heard = append(w.heard, utterance{channel, what, slices.Clone(b)})
+	w.heard = append(w.heard, utterance{channel, what, slices.Clone(b), time.Now()})
 }
 
 // HearError takes an error as whoever gets it may print it.

@@ -359,6 +359,9 @@ func (d drawer) when(u *unitRows) time.Time {
 	if d.IntN(5) == 0 {
 		return time.Time{}
 	}
+	if d.IntN(12) == 0 { // where the window begins or ends, which is no secret
+		return []time.Time{oneWeek.From, oneWeek.To}[d.IntN(2)]
+	}
 	t := monday.AddDate(0, 0, d.IntN(9)-1).Add(time.Duration(d.Int64N(24 * int64(time.Hour))))
 	u.planted = append(u.planted, Canary{Name: "time", Value: t})
 	return t
@@ -381,6 +384,9 @@ func (d drawer) lines(u *unitRows) []federated.Line {
 			u.planted = append(u.planted, Canary{Name: "item outside the catalog", Value: out[i].Item})
 		case 3, 4:
 			out[i].Quantity = 1 + d.Int64N(9)
+		case 5: // no partition, but nearly one
+			item := d.item()
+			out[i].Item = []string{strings.ToUpper(item), item + " ", item[:len(item)-1]}[d.IntN(3)]
 		}
 	}
 	return out
