@@ -165,7 +165,7 @@ var independenceSabotages = []sabotage{
 				if r, bad := parseReport(answer); err == nil && bad == nil {
 					queue = slices.Max(r.amounts)
 				} else {
-					time.Sleep(time.Duration(min(queue, 1000)) * time.Microsecond)
+					<-time.After(time.Duration(min(queue, 1000)) * time.Microsecond) // of virtual time
 				}
 				return answer, err
 			}
@@ -236,7 +236,7 @@ func waiting(pause func(rows int, n *bentNode) time.Duration) Config {
 		rows := len(all(n.c.Lists, n.c.Sales))
 		n.after = func(_, answer []byte, err error) ([]byte, error) {
 			if _, bad := parseRefusal(answer); bad == nil {
-				time.Sleep(pause(rows, n))
+				<-time.After(pause(rows, n)) // of virtual time
 			}
 			return answer, err
 		}
