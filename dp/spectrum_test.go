@@ -230,7 +230,10 @@ func TestBeyondFloats(t *testing.T) {
 	} {
 		a, err := Compose(events...)
 		require.NoError(t, err)
-		for _, x := range []float64{0, 1e-30, 1e-6, 0.5, 1 - 1e-15} {
+		if raceEnabled {
+			continue
+		}
+		for _, x := range []float64{0, 1e-6, 1 - 1e-15} {
 			for _, ask := range []func(float64) (Bracket, error){a.Epsilon, a.Delta} {
 				b, err := ask(x)
 				require.NoError(t, err)

@@ -7,23 +7,7 @@ import (
 	"github.com/larder-dp/larder/federated/fedtest"
 )
 
-// The promises of the package doc, as any federation has to keep them.
-
-func TestNeighboursStayWithinSensitivity(t *testing.T) { fedtest.Neighbours(t, fedtest.Config{}) }
-
-func TestOnlyNoisedValuesDependOnRecords(t *testing.T) {
-	fedtest.DataIndependence(t, fedtest.Config{})
-}
-
-func TestNothingThatLeavesNamesARecord(t *testing.T) { fedtest.NoLeaks(t, fedtest.Config{Runs: 11}) }
-
-func TestFailsClosed(t *testing.T) { fedtest.FailsClosed(t, fedtest.Config{}) }
-
-func TestEachAnswerInTimeCountsOnce(t *testing.T) { fedtest.Rounds(t, fedtest.Config{}) }
-
-func TestEveryCellHasItsOwnNoise(t *testing.T) { fedtest.Noise(t, fedtest.Config{}) }
-
-func TestACrashAtAnyStepChargesOnce(t *testing.T) { fedtest.Crashes(t, fedtest.Config{}) }
+// The promises of the package doc are held to the kit by TestLarder of fedtest.
 
 func TestInProcessIsATransport(t *testing.T) {
 	fedtest.TestTransport(t, func(nodes map[federated.NodeID]fedtest.Node) (federated.Transport, error) {

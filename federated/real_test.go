@@ -128,6 +128,9 @@ func TestRealHouseholds(t *testing.T) {
 // seed is fixed; the limits are 5 standard errors of a root mean square over 200 trials.
 func TestHyperLogLogIsWorse(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		return // arithmetic
+	}
 	const n, registers, trials, f = 2377, 512, 200, 40
 	r := rand.New(rand.NewPCG(5, 6))
 	noise := must(dp.Calibrate(dp.Params{Epsilon: 1, Mechanism: dp.DiscreteLaplace}, dp.Sensitivity{L0: 1, L1: 1 << f, L2Squared: 1 << 62, LInf: 1 << f}))(t)

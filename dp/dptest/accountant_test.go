@@ -31,6 +31,9 @@ func smallestScale(e dp.Event, target dp.Budget) (float64, error) {
 
 func TestAccountant(t *testing.T) {
 	t.Parallel()
+	if raceEnabled {
+		return
+	}
 	for seed := range rounds(1, 20) {
 		dptest.Accountant(t, dptest.AccountantKit{Compose: compose, SmallestScale: smallestScale, Draws: rounds(3, 20), Seed: uint64(seed)})
 	}

@@ -15,6 +15,9 @@ func newSelection(b dp.Budget, s dp.Sensitivity) (func([]int64, io.Reader) ([]bo
 
 func TestSelection(t *testing.T) {
 	t.Parallel()
+	if raceEnabled {
+		return
+	}
 	for seed := range rounds(1, 30) {
 		dptest.Selection(t, dptest.SelectionKit{New: newSelection, Seed: uint64(seed), Samples: rounds(4000, 20_000)})
 	}

@@ -68,6 +68,9 @@ func TestCompleteJourney(t *testing.T) {
 	if dir == "" {
 		t.Skip("set LARDER_SHARED to the folder of shared data")
 	}
+	if testing.Short() {
+		return // 75,000 rows, one after the other
+	}
 	dir = filepath.Join(dir, "data", "completejourney")
 	code, out, errs := start("-data", dir, "-evaluate")
 	require.Zero(t, code, errs)

@@ -295,6 +295,9 @@ func TestListsWithoutNoise(t *testing.T) {
 // less than 10⁻⁷ of the runs. The other levels get the same false-alarm rate.
 func TestCompleteJourney(t *testing.T) {
 	data := shared(t, "completejourney")
+	if testing.Short() {
+		return // 75,000 rows, one after the other
+	}
 	rows := []struct {
 		level    string
 		cells    int

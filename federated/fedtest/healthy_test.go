@@ -20,7 +20,13 @@ import (
 )
 
 // Larder as it is passes every check.
-func TestLarder(t *testing.T) { fedtest.Run(t, fedtest.Config{}) }
+func TestLarder(t *testing.T) {
+	var c fedtest.Config
+	if testing.Short() {
+		c.Runs = 4
+	}
+	fedtest.Run(t, c)
+}
 
 // The sweep of a whole round over ledgers in files: of the coordinator, and of
 // every node its own. And nothing secret is in them.
@@ -147,6 +153,9 @@ func fromJSON(records []federated.Record) (federated.Records, error) {
 
 func TestOurParts(t *testing.T) {
 	c := ourParts(t)
+	if testing.Short() {
+		c.Runs = 2
+	}
 	fedtest.Run(t, c)
 	records, err := fromJSON([]federated.Record{{ID: "list-1"}, {ID: "list-2"}})
 	if err != nil {

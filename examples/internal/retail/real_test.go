@@ -104,6 +104,9 @@ func TestRealLists(t *testing.T) {
 // The Complete Journey, against package encoding/csv.
 func TestRealJourney(t *testing.T) {
 	dir := shared(t, "completejourney")
+	if testing.Short() {
+		return // 75,000 rows, one after the other
+	}
 	category := map[string]string{}
 	for _, row := range table(t, filepath.Join(dir, "products.csv.gz"), "product_id", "product_category") {
 		category[row[0]] = cmp.Or(row[1], noCategory)
