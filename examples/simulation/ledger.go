@@ -22,22 +22,36 @@ func openLedger(o options) (dp.Ledger, error) {
 	if o.ledger == "" {
 		return dp.NewMemoryLedger(dp.Budget{Epsilon: o.epsilon, Delta: o.delta})
 	}
-	var config ledger.Config
-	if o.ledgerBudgetGiven {
-		config.Budget, config.Rule = o.ledgerBudget, o.ledgerRule
-	}
-	l, err := ledger.Open(o.ledger, config)
+	l, err := ledger.Open(o.ledger, ledger.Config{})
 	if errors.Is(err, fs.ErrNotExist) {
-		config.Budget, config.Rule = o.ledgerBudget, o.ledgerRule
-		l, err = ledger.Create(o.ledger, config)
-	}
-	if err != nil && o.ledgerBudgetGiven {
-		return nil, fmt.Errorf("-ledger %s: %w (leave out -ledger-epsilon, -ledger-delta, -ledger-rule and -ledger-delta-apart to take the ledger as it is, or give another file)", o.ledger, err)
+		l, err = ledger.Create(o.ledger, ledger.Config{Budget: o.ledgerBudget, Rule: o.ledgerRule})
+	} else if err == nil {
+		err = o.sameLedger(l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("-ledger %s: %w", o.ledger, err)
 	}
 	return l, nil
+}
+
+// sameLedger refuses a ledger that was made with another budget or rule than the flags name.
+func (o options) sameLedger(l *ledger.File) error {
+	is, err := l.Report(context.Background(), "any", "any") // every epoch has the same
+	if err == nil {
+		for _, name := range o.ledgerFlags {
+			if (name == "ledger-epsilon" && o.ledgerBudget.Epsilon != is.Budget.Epsilon) ||
+				(name == "ledger-delta" && o.ledgerBudget.Delta != is.Budget.Delta) ||
+				(name == "ledger-rule" && o.ledgerRule.Name != is.Rule.String()) ||
+				(name == "ledger-delta-apart" && o.ledgerRule.DeltaApart != is.Rule.DeltaApart) {
+				err = errors.Join(err, fmt.Errorf("-%s is not what it was created with: ε=%g δ=%g by rule %s: leave the flag out to take the ledger as it is, or give another file",
+					name, is.Budget.Epsilon, is.Budget.Delta, is.Rule))
+			}
+		}
+	}
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return nil
 }
 
 // close gives the file of -ledger back.

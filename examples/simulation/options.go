@@ -33,7 +33,7 @@ type options struct {
 	ledger                 string // a file; else the budget lives as long as the run
 	ledgerBudget           dp.Budget
 	ledgerRule             dp.Rule
-	ledgerBudgetGiven      bool
+	ledgerFlags            []string // those about its budget that were given
 	round                  int64
 }
 
@@ -190,11 +190,13 @@ func (o *options) checkLedger(given map[string]bool) error {
 		if given[name] && o.ledger == "" {
 			return fmt.Errorf("-%s is about the file of -ledger: give -ledger FILE too", name)
 		}
+		if given[name] {
+			o.ledgerFlags = append(o.ledgerFlags, name)
+		}
 	}
 	if o.round < 1 {
 		return fmt.Errorf("-round %d: give 1 or more", o.round)
 	}
-	o.ledgerBudgetGiven = given["ledger-epsilon"] || given["ledger-delta"] || given["ledger-rule"]
 	if err := o.ledgerRule.Validate(); err != nil {
 		return fmt.Errorf("-ledger-rule and -ledger-delta-apart: %w", err)
 	}
