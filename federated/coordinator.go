@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,12 +81,18 @@ type QuorumError struct {
 	Coverage Coverage
 }
 
-// Error says how many answered and why the first of the others did not.
+// Error says how many answered and why the first that refused did not, or else the first of
+// the others.
 func (e *QuorumError) Error() string {
-	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: the coordinator charged nothing: ask the same again when more are up; the log of a node says why it did not",
+	s := fmt.Sprintf("%d of %d nodes answered, the quorum is %d: the coordinator charged nothing: ",
 		e.Coverage.Answered, e.Coverage.Asked, e.Need)
-	if len(e.Coverage.Absent) > 0 {
-		s += fmt.Sprintf(" (%s: %s)", e.Coverage.Absent[0].Node, e.Coverage.Absent[0].Reason)
+	why, next := e.Coverage.Absent, "ask the same again when more are up; the log of a node says why it did not"
+	if i := slices.IndexFunc(why, func(a Absence) bool { return strings.HasPrefix(a.Reason, refusedBy) }); i >= 0 {
+		why, next = why[i:], "a node that refuses does so again: ask what it accepts"
+	}
+	s += next
+	if len(why) > 0 {
+		s += fmt.Sprintf(" (%s: %s)", why[0].Node, why[0].Reason)
 	}
 	return s
 }

@@ -447,6 +447,18 @@ func TestPolicy(t *testing.T) {
 		require.Equal(t, c.rule, refusal.Rule, c.reason)
 		require.NotEmpty(t, refusal.Accepts, c.reason)
 	}
+	for _, misspelt := range []Limits{
+		{limits.Budget, []Unit{UnitList, "lists"}, limits.Trusts, 1},
+		{limits.Budget, limits.Units, []Trust{"trusted"}, 1},
+	} {
+		_, err := NewNode(NodeConfig{Epoch: "e", ID: "a", Allow: Policy{Names: map[string]Limits{"net_demand/1": misspelt}}})
+		require.ErrorContains(t, err, "is none: give ")
+	}
+	// Who asks is told that another time will not help, and what would.
+	refusing := must(NewNode(NodeConfig{Epoch: "e", ID: "b", Allow: Policy{Names: map[string]Limits{"member_count/1": limits}}}))(t)
+	c := must(NewCoordinator(CoordinatorConfig{Transport: InProcess(refusing), Ledger: must(dp.NewMemoryLedger(dp.Budget{Epsilon: 1}))(t)}))(t)
+	_, err := c.Run(context.Background(), q)
+	require.ErrorContains(t, err, "a node that refuses does so again: ask what it accepts (b: refused by allow list: ")
 	// The other reasons to refuse come from what the node is.
 	for rule, c := range map[string]NodeConfig{
 		"epoch":         {Epoch: "another", ID: "a"},

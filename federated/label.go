@@ -39,7 +39,7 @@ type Label struct {
 	// release has a net demand there; a chain is one row.
 	InventoryTold int `json:"inventory_told"`
 	InventoryRows int `json:"inventory_rows"`
-	// Bins is the number of bins of a sketch, whose value is the noised number of
+	// Bins is the number of bins of a sketch, whose noised value is the number of
 	// those that are set; 0 of other releases.
 	Bins int64 `json:"bins,omitzero"`
 	// Reach says what holds for a member who shops at several stores, where
@@ -197,20 +197,31 @@ func (l Label) String() string {
 	}
 	line("bounds      at most %d partitions, %d in each, %d in all, at each of %d nodes", l.Bounds.L0, l.Bounds.LInf, l.Bounds.L1, l.Bounds.MaxNodes)
 	if l.Bins > 0 {
-		line("sketch      %d bins; the value is the number of those that are set, and stands for distinct members", l.Bins)
+		line("sketch      %d bins; the value is the number of distinct members that the set ones stand for", l.Bins)
 	}
-	line("noise       %s of scale %.6g on every value: standard deviation %.4g, %.4g %% within ±%d", l.Noise.Mechanism, l.Noise.Scale, l.Noise.StdDev, 100*l.Noise.Coverage, l.Noise.Half)
+	noised := "every value"
+	if l.Bins > 0 {
+		noised = "the number of set bins"
+	}
+	line("noise       %s of scale %.6g on %s: standard deviation %.4g, %.4g %% within ±%d", l.Noise.Mechanism, l.Noise.Scale, noised, l.Noise.StdDev, 100*l.Noise.Coverage, l.Noise.Half)
 	if l.Selection != nil {
 		line("selection   cells of at least %d units after noise, for ε = %g, δ = %g of the cost", l.Selection.Threshold, l.Selection.Cost.Epsilon, l.Selection.Cost.Delta)
 	}
 	if l.Totals != nil {
 		line("totals      sums of released cells, no further cost: standard deviation %.4g, %.4g %% within ±%d", l.Totals.StdDev, 100*l.Totals.Coverage, l.Totals.Half)
 	}
-	if l.InventoryTold > 0 {
-		line("inventory   un-noised, as its owners declare, at %d of %d stores or chains", l.InventoryTold, l.InventoryRows)
-	}
-	if l.InventoryTold < l.InventoryRows {
-		line("inventory   not told at %d of %d: demand only", l.InventoryRows-l.InventoryTold, l.InventoryRows)
+	switch told, untold := l.InventoryTold, l.InventoryRows-l.InventoryTold; {
+	case l.Cells == Chain && told > 0:
+		line("inventory   un-noised, as its owners declare")
+	case l.Cells == Chain && untold > 0:
+		line("inventory   not told by every store: demand only")
+	default:
+		if told > 0 {
+			line("inventory   un-noised, as its owners declare, at %d of %d stores", told, l.InventoryRows)
+		}
+		if untold > 0 {
+			line("inventory   not told at %d of %d stores: demand only", untold, l.InventoryRows)
+		}
 	}
 	saw := "it saw each node's exact bounded sums"
 	switch {

@@ -146,7 +146,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 		n.functions[name] = f
 	}
 	for name, l := range c.Allow.Names {
-		if err := l.Budget.Validate(); err != nil {
+		if err := l.validate(); err != nil {
 			return nil, fmt.Errorf("make node %s: check limits of %s: %w", c.ID, name, err)
 		}
 		if _, ok := n.functions[name]; !ok {

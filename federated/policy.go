@@ -33,6 +33,24 @@ type Limits struct {
 	MinQuorum int
 }
 
+// validate finds what can accept nothing by mistake: names that no query has.
+func (l Limits) validate() error {
+	if err := l.Budget.Validate(); err != nil {
+		return err
+	}
+	for _, u := range l.Units {
+		if unitWords[u] == "" {
+			return fmt.Errorf("Units: %q is none: give %s, %s, %s or %s", u, UnitMember, UnitList, UnitMemberAtNode, UnitSale)
+		}
+	}
+	for _, t := range l.Trusts {
+		if t != TrustedCoordinator && t != Local {
+			return fmt.Errorf("Trusts: %q is none: give %s or %s", t, TrustedCoordinator, Local)
+		}
+	}
+	return nil
+}
+
 // AllowQueries returns the policy that allows these questions and no others.
 func AllowQueries(queries ...Query) Policy {
 	var p Policy

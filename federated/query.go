@@ -449,7 +449,7 @@ func (q *query) check() error {
 		}
 	}
 	if q.q.Quorum < 1 || q.q.Quorum > len(q.q.Stores) {
-		fail("Quorum is %d: it must be from 1 to the number of stores, %d", q.q.Quorum, len(q.q.Stores))
+		fail("Quorum is %d: it must be from 1 to the number of stores, which is %d", q.q.Quorum, len(q.q.Stores))
 	}
 	if q.q.Round < 1 {
 		fail("Round must be at least 1")

@@ -102,10 +102,13 @@ func (r *round) receive(now time.Time, m Message) {
 	r.tick(now)
 }
 
+// refusedBy begins the reason of a node that refused, and of no other.
+const refusedBy = "refused by "
+
 // refusalReason cuts the node's words to what a label may carry: one line, of signs that can be
 // seen, so that no node writes lines of its own into it.
 func refusalReason(r *refusal) string {
-	words := fmt.Sprintf("refused by %s: asked for %s: accepts %s", r.Rule, r.Asked, r.Accepts)
+	words := fmt.Sprintf(refusedBy+"%s: asked for %s: accepts %s", r.Rule, r.Asked, r.Accepts)
 	words = strings.ToValidUTF8(words[:min(len(words), maxRefusal)], "")
 	return strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {

@@ -17,7 +17,8 @@ import (
 // A MechanismKit is a mechanism that adds noise to vectors of integers.
 type MechanismKit struct {
 	// New calibrates the mechanism and returns what adds its noise to every value,
-	// in place; independently at each call. Required.
+	// in place; independently at each call. Sums are cut at the ends of int64, and on an error
+	// of random all values are zeroed: CheckMechanism has all that it owes. Required.
 	New func(p dp.Params, s dp.Sensitivity) (func(values []int64, random io.Reader) error, error)
 	// Mechanism is passed to New.
 	Mechanism dp.Mechanism

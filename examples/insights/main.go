@@ -8,9 +8,9 @@
 //	go run ./examples/insights -data DIR -evaluate
 //
 // Without -data the chain is made up from -seed, which fixes the world and never the
-// noise, and the truth stands beside the answers. With -data it reads a folder in the
-// format of the Complete Journey, and tells the truth only under -evaluate: that is for the
-// owner of all the data, or for data that are public already.
+// noise, and the truth stands beside the numbers of members at stores. With -data it reads
+// a folder in the format of the Complete Journey, and tells the truth only under -evaluate:
+// that is for the owner of all the data, or for data that are public already.
 //
 // -epsilon is what one question costs, and the end of the output adds all of them up.
 //
@@ -53,7 +53,7 @@ func parseOptions(args []string, help io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("insights", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.data, "data", "", "read the chain from `DIR` and do not make one up")
-	fs.BoolVar(&o.evaluate, "evaluate", false, "with -data: print the truth beside the answers")
+	fs.BoolVar(&o.evaluate, "evaluate", false, "with -data: print the truth about who bought where beside the answers")
 	fs.Float64Var(&o.epsilon, "epsilon", 1, "privacy loss ε of each question (of the flipped one, at each store that a member counts at)")
 	fs.Float64Var(&o.delta, "delta", 1e-6, "privacy probability δ of the one question that selects cells")
 	fs.IntVar(&o.stores, "stores", 40, "stores of a generated chain, 3 to 1000")

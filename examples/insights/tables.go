@@ -136,9 +136,12 @@ func (c *chain) unions(ctx context.Context, p *printer, stores []federated.NodeI
 		t = append(t, row)
 	}
 	p.table(t)
-	p.Line("A sum counts a member once a store, so that its error is not its noise. A sketch costs ε for any")
-	p.Line("number of stores. Flipped ones trust nobody, cost ε for every store that a member is seen in, and")
-	p.Line("their error multiplies with every store: they are asked of %d, and refused where it is above %d bins.", few, c.localBins)
+	p.Line("A sketch is a bitmap: a member sets one of its %s bins (of a flipped one, of %s), the same at", whole(int64(c.bins)), whole(int64(c.localBins)))
+	p.Line("all stores. σ and the interval are of members, with the noise and with those who share a bin; the")
+	p.Line("interval holds by an inequality, and is wider than 2σ. A sketch costs ε for any number of stores.")
+	p.Line("Flipped ones trust nobody, cost ε for every store that a member is seen in, and their error")
+	p.Line("multiplies with every store: they are asked of %d, and refused where it is above %s bins.", few, whole(int64(c.localBins)))
+	p.Line("A sum counts a member once a store, so that its error is not its noise.")
 	if c.world.Unit == federated.UnitMember {
 		p.Line("Where homes are known, sums and flipped sketches have a member at the first %d of hers only.", mostHomes)
 	}
@@ -175,7 +178,7 @@ func (c *chain) overlap(ctx context.Context, p *printer, stores []federated.Node
 	p.Title("Members whom the two largest stores share")
 	var releases []*federated.Release
 	for _, of := range [][]federated.NodeID{stores[:1], stores[1:], stores} {
-		r, err := c.distinct(ctx, "overlap, a third of it", of...)
+		r, err := c.distinct(ctx, "one of three that the overlap is of", of...)
 		if err != nil {
 			return err
 		}
@@ -228,6 +231,9 @@ func (c *chain) rfm(ctx context.Context, p *printer) error {
 	cuts := scored.Cuts
 	p.Line("quintiles, found privately: last sale %v days before the end;", scale(cuts[0], grid.RecencyDays))
 	p.Line("baskets a day %v; spend %v", steps(cuts[1], grid.FrequencySteps), money(cuts[2], grid.MonetarySteps))
+	if slices.ContainsFunc(cuts[:], func(c [4]int) bool { return c[0] == c[1] || c[1] == c[2] || c[2] == c[3] }) {
+		p.Line("Equal cut points: a fifth or more have one value, and the scores between are empty.")
+	}
 	if grid.MinDays > 1 {
 		p.Line("Without those of one shopping day, and without fuel.")
 	}
@@ -275,10 +281,11 @@ func (c *chain) spend(ctx context.Context, p *printer) error {
 	slices.SortStableFunc(cells, func(a, b federated.Cell) int { return cmp.Compare(b.Value, a.Value) })
 	t := [][]string{{"section", "spend", "± 95 %"}}
 	for _, cell := range cells[:min(len(cells), 10)] {
-		t = append(t, []string{names[cell.Partition], fmt.Sprintf("%.2f", float64(cell.Value)/100), fmt.Sprintf("%.2f", float64(cell.High-cell.Value)/100)})
+		t = append(t, []string{names[cell.Partition], cents(cell.Value), cents(cell.High - cell.Value)})
 	}
 	p.table(t)
-	p.Line("Of a member at a store at most 5 sections count, 50.00 in each and 100.00 in all.")
+	p.Line("Of a member at a store at most 5 sections count, 50.00 in each and 100.00 in all: what was spent")
+	p.Line("beyond is missing here, and is not in the error bar.")
 	return nil
 }
 
@@ -326,6 +333,15 @@ func only(r *federated.Release) (out federated.Cell) {
 }
 
 func span(c federated.Cell) string { return whole(c.Low) + " to " + whole(c.High) }
+
+// cents writes an amount of cents in the currency.
+func cents(x int64) string {
+	sign := ""
+	if x < 0 {
+		sign, x = "-", -x
+	}
+	return fmt.Sprintf("%s%s.%02d", sign, whole(x/100), x%100)
+}
 
 func whole(x int64) string {
 	s := fmt.Sprint(max(x, -x))

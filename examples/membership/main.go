@@ -10,8 +10,8 @@
 //	go run ./examples/membership -attack DIR/successful.csv -key FILE
 //
 // Without -in, -watch or -attack it makes up a few files of applications from
-// -seed, takes them, and attacks the ids it gave: everything is under a new
-// temporary folder, whose name it prints.
+// -seed, takes them, and attacks the ids it gave: everything, the key too, is in -out
+// DIR or else in a new temporary folder, whose name it prints.
 //
 // The rules for rows, the columns of the outputs, the schema of the store, what
 // survives a crash and what none of it protects are in the doc of package
@@ -19,8 +19,8 @@
 //
 // -as-of is the day on which an applicant must be 18. It, -legacy-id, -epoch and
 // the key belong to the folder: with others the program refuses it. The key file
-// has mode 0600; -new-key makes it. Keep it elsewhere than the folder: whoever has
-// both has lost nothing less than the members' names.
+// has mode 0600; -new-key makes it. Keep it elsewhere than the folder: the
+// pseudonyms hide nothing from whoever has the key.
 //
 // Exit codes: 0, done; 1, the run failed, or a file was refused (the others were
 // taken); 2, the flags make no sense.

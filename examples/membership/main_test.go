@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/larder-dp/larder/examples/internal/register"
 )
 
 // start runs the program.
@@ -48,7 +50,9 @@ func TestShow(t *testing.T) {
 	assert.Empty(t, errs)
 	for _, want := range []string{
 		"500 made-up applications", "the whole register", "mobile_no (not 8 digits", "email (not at .com or .net", "date_of_birth (under 18", "row (not CSV",
-		"Members: ", "legacy ids give up one birthday", "\n   0 of ", "do with the key", "2^255", "-watch " + dir, "rm -r " + dir,
+		"Members: ", "legacy ids give up one birthday", "\n   0 of ", "do with the key", "2^255", "-watch " + dir,
+		// The folder was there before, and what else is in it stays.
+		"    rm -r " + filepath.Join(dir, "inbox") + " " + filepath.Join(dir, "register") + " " + filepath.Join(dir, "key.json") + "\n",
 	} {
 		assert.Contains(t, out, want)
 	}
@@ -99,6 +103,13 @@ func TestBatchAndAttack(t *testing.T) {
 	require.Zero(t, code, errs)
 	assert.Contains(t, stdout, "1 of 1  do with the key")
 
+	strange := filepath.Join(t.TempDir(), "key.json")
+	_, err := register.CreateKeys(strange, "1")
+	require.NoError(t, err)
+	code, stdout, errs = start("-attack", successful, "-key", strange)
+	require.Zero(t, code, errs)
+	assert.Contains(t, stdout, "0 of 1  do with this key: it is not the one that made them")
+
 	require.NoError(t, os.Chmod(key, 0o640))
 	code, _, errs = start(flags...)
 	assert.Equal(t, exitFailed, code)
@@ -119,7 +130,8 @@ func TestFlags(t *testing.T) {
 		{"-attack a.csv -out o", "-out does not go with -attack"},
 		{"-watch o/in -out o -as-of 2022-01-01 -key k", "places of their own"},
 		{"-watch d -out o -as-of 2022-01-01 -key k -purge-after -1h", "from 0s"},
-		{"-as-of 2022-01-01", "needs -in"},
+		{"-as-of 2022-01-01", "-as-of needs -in FILE or -watch DIR (see"},
+		{"-settle 1s", "-settle needs -watch DIR (see"},
 		{"-rows 0", "give 1 to"},
 		{"-attack=", "empty"},
 		{"-nonsense", "not defined"},

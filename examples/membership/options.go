@@ -111,6 +111,17 @@ var takes = map[string]string{
 	"":       " out seed rows ",
 }
 
+// neededBy names the ways of running that take a flag, as flags.
+func neededBy(name string) string {
+	var ways []string
+	for _, w := range []string{"in FILE", "watch DIR", "attack FILE"} {
+		if kind, _, _ := strings.Cut(w, " "); strings.Contains(takes[kind], " "+name+" ") {
+			ways = append(ways, "-"+w)
+		}
+	}
+	return strings.Join(ways, " or ")
+}
+
 // check refuses values and combinations that make no sense.
 func (o *options) check(given map[string]bool) error {
 	way := ""
@@ -125,7 +136,7 @@ func (o *options) check(given map[string]bool) error {
 	for name := range given {
 		if !strings.Contains(takes[way], " "+name+" ") {
 			if way == "" {
-				return fmt.Errorf("-%s needs -in FILE, -watch DIR or -attack FILE", name)
+				return fmt.Errorf("-%s needs %s", name, neededBy(name))
 			}
 			return fmt.Errorf("-%s does not go with -%s", name, way)
 		}

@@ -107,9 +107,12 @@ func printAttack(w io.Writer, o options, a register.Attack) {
 		fmt.Fprintln(t, "no\t  legacy ids in the file")
 	}
 	fmt.Fprintf(t, "%s of %s\t  keyed pseudonyms give up the birthday without the key, to one who knows name and address\n", group(int64(a.WithoutKey)), group(int64(a.Rows)))
-	if a.Given && o.key == "" {
+	switch {
+	case a.Given && o.key == "":
 		fmt.Fprintln(t, "?\t  do with the key: give -key FILE")
-	} else {
+	case a.WithKey == 0 && a.Rows > 0:
+		fmt.Fprintf(t, "0 of %s\t  do with this key: it is not the one that made them\n", group(int64(a.Rows)))
+	default:
 		fmt.Fprintf(t, "%s of %s\t  do with the key: whoever has it can test every guess\n", group(int64(a.WithKey)), group(int64(a.Rows)))
 	}
 	_ = t.Flush()
@@ -121,17 +124,18 @@ func printAttack(w io.Writer, o options, a register.Attack) {
 	fmt.Fprintln(w, "to find it takes 2^255 tries on average, and chance hits a pseudonym of 128 bits once in 2^128.")
 }
 
-func printNext(w io.Writer, dir string, o options) {
+func printNext(w io.Writer, o options, remove string) {
 	fmt.Fprintf(w, `
 Next:
   the same again changes nothing:
     go run ./examples/membership -in %[1]s -in %[2]s -out %[3]s -as-of 2022-01-01 -legacy-id -key %[4]s
   leave it running over a folder, and remove raw files after a week:
     go run ./examples/membership -watch %[5]s -out %[3]s -as-of 2022-01-01 -legacy-id -key %[4]s -purge-after 168h
-  what the key is worth (without -key, nothing is found):
+  what the key is worth (without -key, no pseudonym gives a birthday up):
     go run ./examples/membership -attack %[3]s/successful.csv -key %[4]s
-  when you are done: rm -r %[6]s
-`, o.in[0], o.in[1], o.out, o.key, filepath.Dir(o.in[0]), dir)
+  when you are done:
+    %[6]s
+`, o.in[0], o.in[1], o.out, o.key, filepath.Dir(o.in[0]), remove)
 }
 
 func share(n, of int64) string {

@@ -187,8 +187,8 @@ func attackFile(ctx context.Context, o options, w world) error {
 
 // show makes up applications, takes them and attacks the ids.
 func show(ctx context.Context, o options, w world) error {
-	dir := o.out
-	if dir == "" {
+	dir, own := o.out, o.out == ""
+	if own {
 		var err error
 		if dir, err = os.MkdirTemp("", "larder-membership-"); err != nil {
 			return err
@@ -219,7 +219,11 @@ func show(ctx context.Context, o options, w world) error {
 	if err := attackFile(ctx, o, w); err != nil {
 		return err
 	}
-	printNext(w.stdout, dir, o)
+	remove := []string{dir}
+	if !own { // it may hold what is not ours
+		remove = []string{inbox, o.out, o.key}
+	}
+	printNext(w.stdout, o, "rm -r "+strings.Join(remove, " "))
 	return nil
 }
 

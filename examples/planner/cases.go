@@ -50,6 +50,9 @@ func answerCases(file io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(file).Decode(&cases); err != nil {
 		return fmt.Errorf("read cases: %w", err)
 	}
+	if len(cases.Cases) == 0 {
+		return errors.New(`read cases: there is none: give {"cases": […]}, as examples/planner/cases.go describes`)
+	}
 	var failed []error
 	for i, c := range cases.Cases {
 		if c.isList() {
@@ -128,6 +131,10 @@ func (c knownCase) answer() (dp.Bracket, error) {
 			return dp.Bracket{}, err
 		}
 		events = []dp.Event{curve}
+	default:
+		if !strings.HasSuffix(c.Kind, "_eps") && !strings.HasSuffix(c.Kind, "_delta") {
+			return dp.Bracket{}, fmt.Errorf("kind %q is none that the planner knows: examples/planner/cases.go lists them", c.Kind)
+		}
 	}
 	a, err := dp.Compose(events...)
 	switch {
@@ -135,10 +142,8 @@ func (c knownCase) answer() (dp.Bracket, error) {
 		return dp.Bracket{}, err
 	case strings.HasSuffix(c.Kind, "_eps"):
 		return a.Epsilon(c.Delta)
-	case strings.HasSuffix(c.Kind, "_delta"):
-		return a.Delta(c.Epsilon)
 	}
-	return dp.Bracket{}, fmt.Errorf("kind %q is none that the planner knows", c.Kind)
+	return a.Delta(c.Epsilon)
 }
 
 // orders reads a list, or a range of whole orders as "2..128".

@@ -281,7 +281,7 @@ func TestCasesSayWhatIsWrong(t *testing.T) {
 	const good = `{"id": "ok", "kind": "zcdp_to_eps", "rho": 0.005, "delta": 1e-6}`
 	for bad, want := range map[string]string{
 		`{"id": "x", "kind": "riddle_eps", "delta": 1e-6}`:                                           "give at least one",
-		`{"id": "x", "kind": "answer"}`:                                                              "case 1 (x)",
+		`{"id": "x", "kind": "answer"}`:                                                              `case 1 (x): kind "answer" is none`,
 		`{"id": "x", "kind": "a_delta", "mechanisms": [{"type": "gaussian", "count": 1}]}`:           "Scale is missing",
 		`{"id": "x", "kind": "zcdp_to_eps", "rho": 1, "delta": 2}`:                                   "Delta must be in [0, 1)",
 		`{"id": "x", "kind": "rdp_to_eps", "orders": "all", "rdp": [1], "delta": 1e-3}`:              `a range such as "2..128"`,
@@ -295,4 +295,5 @@ func TestCasesSayWhatIsWrong(t *testing.T) {
 		assert.Contains(t, out.String(), `"ok"`)
 	}
 	require.ErrorContains(t, answerCases(strings.NewReader(`{"cases": 3}`), &strings.Builder{}), "read cases")
+	require.ErrorContains(t, answerCases(strings.NewReader(`{"case": []}`), &strings.Builder{}), "there is none")
 }

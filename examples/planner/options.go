@@ -163,7 +163,7 @@ func (s seasonText) season(given map[string]bool) (*season, error) {
 	if err != nil {
 		return nil, errors.New(inFlags.Replace(oneLine(err)))
 	}
-	out.sensitivity = math.Sqrt(float64(sens.L2Squared))
+	out.bounds, out.sensitivity = b, math.Sqrt(float64(sens.L2Squared))
 	// The extremes of what will be asked of the noise.
 	for _, loss := range []float64{1, float64(mostWeeks) * mostWeeks * 3} {
 		if _, err := out.sigma(loss); err != nil {

@@ -186,8 +186,10 @@ func (f forecast) title() string {
 }
 
 func (f forecast) settingWords() string {
-	words := fmt.Sprintf("Budget: ε = %s, δ = %s. One privacy unit is in at most W = %s, and moves a week's figures by at most %s in L2.",
-		figure(f.budget.Epsilon), figure(f.budget.Delta), terminal.Count(int64(f.weeksPerUnit), "week", "weeks"), terminal.Figure(f.sensitivity))
+	words := fmt.Sprintf("Budget: ε = %s, δ = %s. One privacy unit is in at most W = %s. In a week it counts at %s at most, at each with %s, %s of one and %s in all: that moves the figures by at most %s in L2.",
+		figure(f.budget.Epsilon), figure(f.budget.Delta), terminal.Count(int64(f.weeksPerUnit), "week", "weeks"),
+		terminal.Count(f.bounds.MaxNodes, "store", "stores"), terminal.Count(f.bounds.L0, "item", "items"),
+		terminal.Count(f.bounds.LInf, "piece", "pieces"), terminal.Group(f.bounds.L1), terminal.Figure(f.sensitivity))
 	if len(f.peaks) > 0 {
 		words += fmt.Sprintf(" Peak weeks, %s: figures %s times as exact.", f.peakList(), figure(f.peakWeight))
 	}

@@ -75,7 +75,8 @@ type season struct {
 	peaks        []int // 1 is the first week
 	peakWeight   float64
 	budget       dp.Budget
-	sensitivity  float64 // s
+	bounds       dp.Bounds // of a week
+	sensitivity  float64   // s, by them
 }
 
 // weight returns 1/σ_t² of a week, in units of 1/σ².

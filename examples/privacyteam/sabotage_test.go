@@ -215,7 +215,21 @@ func TestSabotage(t *testing.T) {
 			if !finding(err) {
 				t.Errorf("sabotage %s: %s is not red", s.name, s.red)
 			}
+			if s.name == "at-home-everywhere" || s.name == "half-the-noise" {
+				inGuide(t, err)
+			}
 		})
+	}
+}
+
+// inGuide holds docs/testing-a-federation.md to what it shows. A copy of this folder has no
+// such guide, and needs no such test.
+func inGuide(t *testing.T, err error) {
+	guide, _ := os.ReadFile("../../docs/testing-a-federation.md")
+	for line := range strings.Lines(fmt.Sprint(err)) {
+		if line = strings.TrimSpace(line); len(guide) > 0 && !strings.Contains(string(guide), line) {
+			t.Errorf("the guide shows a failure without the line %q", line)
+		}
 	}
 }
 

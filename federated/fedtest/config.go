@@ -109,7 +109,8 @@ func (c Config) timed(do func(Config)) {
 // A Template is a question that the kit fills in: stores, partitions, bounds,
 // privacy parameters, epoch, window and quorum.
 type Template struct {
-	// New makes the query; it may overrule what the kit filled in. Required.
+	// New makes the query; it may overrule what the kit filled in, but for
+	// what is given below. Required.
 	New func(federated.Question) (federated.Query, error)
 	// From and Unit are what the query reads and protects. Required.
 	From federated.Kind

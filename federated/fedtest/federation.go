@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 // with faults as a script and a wiretap on everything. The same seed gives the
 // same bytes. Not safe for concurrent use, but for Run.
 type Federation struct {
+	t     testing.TB // nil in checks, whose scripts are right
 	c     Config
 	w     *world
 	setup setup
@@ -61,9 +63,11 @@ type coordinatorProcess struct {
 	coins  *coins
 }
 
-// NewFederation returns the federation of a seed, of so many stores and privacy
-// units; 0 stores means as drawn. A question under federated.Local is for few stores only. LARDER_SEED overrides seed, and a test that fails prints the command
-// that replays it. Its coordinator's budget is ε 1,000 an epoch, δ 0.5.
+// NewFederation returns the federation of a seed, of so many stores, s000001, s000002
+// and on, and privacy units; 0 stores means as drawn, of other names. A question under
+// federated.Local is for few stores only. LARDER_SEED overrides seed, and a test that
+// fails prints the command that replays it. Its coordinator's budget is ε 1,000 an
+// epoch, δ 0.5.
 func NewFederation(t testing.TB, c Config, seed uint64, stores, units int) *Federation {
 	t.Helper()
 	c, err := c.filled()
@@ -83,6 +87,7 @@ func NewFederation(t testing.TB, c Config, seed uint64, stores, units int) *Fede
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.t = t
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("replay  %s", replay(t, seed))
@@ -296,8 +301,22 @@ func (f *Federation) Query(p dp.Params, change func(*federated.Question)) (feder
 	return f.w.tpl.New(q)
 }
 
-// Faults sets the script of the rounds to come; none clears it.
+// Faults sets the script of the rounds to come; none clears it. A node that the
+// federation does not have, or a fault that is none, fails the test: nothing would
+// happen, and it would pass.
 func (f *Federation) Faults(script ...Fault) {
+	for _, s := range script {
+		if f.t == nil {
+			break
+		}
+		f.t.Helper()
+		if s.Do != Skew && !slices.Contains(networkFaults, s.Do) {
+			f.t.Fatalf("set fault %s: %q is none: take a constant, such as fedtest.Late", s, s.Do)
+		}
+		if f.nodes[s.Node] == nil {
+			f.t.Fatalf("set fault %s: there is no node %q: the %d are %s to %s", s, s.Node, len(f.w.stores), f.w.stores[0], f.w.stores[len(f.w.stores)-1])
+		}
+	}
 	f.lane.script = script
 	f.w.skew = map[federated.NodeID]time.Duration{}
 	for _, s := range script {

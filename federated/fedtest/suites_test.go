@@ -273,6 +273,38 @@ func TestWiretapHearsEveryChannel(t *testing.T) {
 	}
 }
 
+// A fatal is a test that stops at its first failure, and tells what it was.
+type fatal struct {
+	testing.TB
+	why string
+}
+
+func (f *fatal) Fatalf(format string, a ...any) {
+	f.why = fmt.Sprintf(format, a...)
+	panic(f)
+}
+
+// A script that names nobody would let its test pass without a fault.
+func TestFaultsThatCannotHappen(t *testing.T) {
+	for _, c := range []struct {
+		fault Fault
+		why   string
+	}{
+		{Fault{Late, "s000001"}, ""},
+		{Fault{Skew, "s000005"}, ""},
+		{Fault{Late, "s0001"}, `set fault late s0001: there is no node "s0001": the 5 are s000001 to s000005`},
+		{Fault{"later", "s000001"}, `set fault later s000001: "later" is none: take a constant, such as fedtest.Late`},
+	} {
+		rec := &fatal{TB: t}
+		f := NewFederation(rec, Config{}, 1, 5, 5)
+		func() {
+			defer func() { _ = recover() }()
+			f.Faults(c.fault)
+		}()
+		want(t, rec.why == c.why, "%v: %q", c.fault, rec.why)
+	}
+}
+
 // Thousands of stores, with every kind of fault, and the report of what left.
 func TestFederationOfThousands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
