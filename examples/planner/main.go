@@ -53,7 +53,8 @@
 // -cases FILE answers questions to the accountant in the form that cases.go describes, a line
 // {"id":…,"lo":…,"hi":…} for each whose answer is one number; an infinite end is null.
 //
-// Exit codes: 0, done; 1, the work failed; 2, the flags or the plan make no sense.
+// Exit codes: 0, done; 1, the work failed, or the budget of the plan does not hold
+// it, which is told all the same; 2, the flags or the plan make no sense.
 package main
 
 import "os"

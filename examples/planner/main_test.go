@@ -107,7 +107,8 @@ func TestNothingFinite(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(`{"name": "p", "delta": 1e-9, "epsilon": 1, "lines": [
 		{"name": "x", "event": {"mechanism": "approx_dp", "epsilon": 0.1, "delta": 1e-6, "count": 3}}]}`), 0o644))
 	code, out, errs := start("-plan", file, "-out", t.TempDir())
-	require.Zero(t, code, errs)
+	assert.Equal(t, exitFailed, code, "a script must see it")
+	assert.Contains(t, errs, "its budget of ε = 1 does not hold it: it takes ε = ∞")
 	assert.Contains(t, out, "No finite ε at δ = 1e-09")
 	assert.Contains(t, out, "does NOT hold it")
 

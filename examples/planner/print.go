@@ -90,12 +90,15 @@ func outward(x float64, round func(float64) float64) string {
 	return strconv.FormatFloat(round(x*ten)/ten, 'f', places, 64)
 }
 
+// holds says whether the plan's budget holds it, or it has none.
+func (b bill) holds() bool { return b.plan.Epsilon == 0 || b.total.Hi <= b.plan.Epsilon }
+
 func (b bill) budgetWords() string {
 	budget := b.plan.Epsilon
 	switch {
 	case budget == 0:
 		return ""
-	case b.total.Hi <= budget:
+	case b.holds():
 		return fmt.Sprintf("The budget of ε = %s holds it: %s is left.", figure(budget), terminal.Figure(budget-b.total.Hi))
 	}
 	return fmt.Sprintf("The budget of ε = %s does NOT hold it.", figure(budget))

@@ -80,7 +80,13 @@ func (o options) tellPlan(stdout, stderr io.Writer) error {
 	}
 	pr := terminal.NewPrinter(stdout)
 	b.print(pr, o)
-	return pr.Flush()
+	if err := pr.Flush(); err != nil {
+		return err
+	}
+	if !b.holds() {
+		return fmt.Errorf("%s: its budget of ε = %s does not hold it: it takes ε = %s", o.planName(), figure(p.Epsilon), terminal.Figure(b.total.Hi))
+	}
+	return nil
 }
 
 func (o options) tellSeason(stdout, stderr io.Writer) error {
