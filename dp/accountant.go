@@ -28,7 +28,7 @@ type Bracket struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
 	// Rule names what produced it: gaussian, binomial and single are closed forms, atoms a sum
-	// over all losses, sum the largest loss, pld a privacy loss distribution, renyi a conversion, pld+renyi
+	// over all losses, sum the largest loss, pld the transform of a privacy loss distribution, renyi a conversion, pld+renyi
 	// the sum of both, closed and infinite say 0 and +Inf.
 	Rule  string `json:"rule"`
 	Proof Proof  `json:"proof"`
@@ -47,8 +47,8 @@ type Proof struct {
 	Lost float64 `json:"lost,omitempty"`
 	// Split is the part of δ that went to the rule pld in pld+renyi.
 	Split float64 `json:"split,omitempty"`
-	// Tilt, Smoothing, Period and Points are θ, s, P and the number of frequencies of the sums over the
-	// transform of the losses.
+	// Tilt, Smoothing, Period and Points are θ, s, P and the number of frequencies of the last sums over the
+	// transform of the losses; Lo and Hi are the best of all. Hi is right under any of them.
 	Tilt      float64 `json:"tilt,omitempty"`
 	Smoothing float64 `json:"smoothing,omitempty"`
 	Period    float64 `json:"period,omitempty"`
@@ -192,7 +192,7 @@ func (e Event) renyi() renyi {
 	return r
 }
 
-// whole returns the uses to be discretised, all Gaussians as one: their losses add up to
+// whole returns the uses with all Gaussians as one: their losses add up to
 // one of μ² = Σ n·(s/σ)².
 func (a *Accountant) whole() pld {
 	var p pld

@@ -119,7 +119,7 @@ func theta(sigma, c float64) float64 {
 }
 
 // A table holds a law on finitely many losses, ascending, with ln P of each. What
-// it leaves out has, under every tilt, at most the tail that tilted reports.
+// it leaves out has, under every tilt, at most what tails returns.
 type table struct {
 	losses, logP []float64
 	bounded      bool // nothing is left out
