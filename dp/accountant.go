@@ -385,7 +385,7 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 			return 0, 0, rule, proof
 		}
 		lo, hi = f(epsilon)
-		return max(lo, 0), min(hi, 1), rule, proof
+		return max(lo, 0), min(notZero(hi), 1), rule, proof
 	}
 	p := a.whole()
 	if epsilon >= p.sup() {
@@ -393,12 +393,15 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 	}
 	if m, ok := p.mixture(maxMixed); ok {
 		if lo, hi = m.delta(epsilon); m.rest <= enough*hi {
-			return lo, min(hi, 1), "atoms", proof
+			return lo, min(notZero(hi), 1), "atoms", proof
 		}
 	}
 	lo, hi, s := p.delta(epsilon)
 	return lo, hi, "pld", s.proof()
 }
+
+// notZero is a bound on a δ that is not 0, but may be below the smallest float64.
+func notZero(hi float64) float64 { return max(hi, math.SmallestNonzeroFloat64) }
 
 // renyiDelta is renyiEpsilon for δ(ε).
 func (a *Accountant) renyiDelta(epsilon float64) (lo, hi float64, rule string, proof Proof) {
@@ -420,5 +423,5 @@ func (a *Accountant) renyiDelta(epsilon float64) (lo, hi float64, rule string, p
 			}
 		}
 	}
-	return min(lo, hi) * (1 - 1e-10), min(hi*(1+1e-10), 1), rule, proof
+	return min(lo, hi) * (1 - 1e-10), min(notZero(hi*(1+1e-10)), 1), rule, proof
 }
