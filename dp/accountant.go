@@ -28,7 +28,7 @@ type Bracket struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
 	// Rule names what produced it: gaussian, binomial and single are closed forms, atoms a sum
-	// over all losses, sum the largest loss, pld a privacy loss distribution, renyi a conversion, pld+renyi
+	// over all losses, sum the largest loss, pld the transform of a privacy loss distribution, renyi a conversion, pld+renyi
 	// the sum of both, closed and infinite say 0 and +Inf.
 	Rule  string `json:"rule"`
 	Proof Proof  `json:"proof"`
@@ -47,8 +47,8 @@ type Proof struct {
 	Lost float64 `json:"lost,omitempty"`
 	// Split is the part of δ that went to the rule pld in pld+renyi.
 	Split float64 `json:"split,omitempty"`
-	// Tilt, Smoothing, Period and Points are θ, s, P and the number of frequencies of the sums over the
-	// transform of the losses.
+	// Tilt, Smoothing, Period and Points are θ, s, P and the number of frequencies of the last sums over the
+	// transform of the losses; Lo and Hi are the best of all. Hi is right under any of them.
 	Tilt      float64 `json:"tilt,omitempty"`
 	Smoothing float64 `json:"smoothing,omitempty"`
 	Period    float64 `json:"period,omitempty"`
@@ -192,7 +192,7 @@ func (e Event) renyi() renyi {
 	return r
 }
 
-// whole returns the uses to be discretised, all Gaussians as one: their losses add up to
+// whole returns the uses with all Gaussians as one: their losses add up to
 // one of μ² = Σ n·(s/σ)².
 func (a *Accountant) whole() pld {
 	var p pld
@@ -385,7 +385,7 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 			return 0, 0, rule, proof
 		}
 		lo, hi = f(epsilon)
-		return max(lo, 0), min(hi, 1), rule, proof
+		return max(lo, 0), min(notZero(hi), 1), rule, proof
 	}
 	p := a.whole()
 	if epsilon >= p.sup() {
@@ -393,12 +393,15 @@ func (a *Accountant) deltaAt(epsilon float64) (lo, hi float64, rule string, proo
 	}
 	if m, ok := p.mixture(maxMixed); ok {
 		if lo, hi = m.delta(epsilon); m.rest <= enough*hi {
-			return lo, min(hi, 1), "atoms", proof
+			return lo, min(notZero(hi), 1), "atoms", proof
 		}
 	}
 	lo, hi, s := p.delta(epsilon)
 	return lo, hi, "pld", s.proof()
 }
+
+// notZero is a bound on a δ that is not 0, but may be below the smallest float64.
+func notZero(hi float64) float64 { return max(hi, math.SmallestNonzeroFloat64) }
 
 // renyiDelta is renyiEpsilon for δ(ε).
 func (a *Accountant) renyiDelta(epsilon float64) (lo, hi float64, rule string, proof Proof) {
@@ -420,5 +423,5 @@ func (a *Accountant) renyiDelta(epsilon float64) (lo, hi float64, rule string, p
 			}
 		}
 	}
-	return min(lo, hi) * (1 - 1e-10), min(hi*(1+1e-10), 1), rule, proof
+	return min(lo, hi) * (1 - 1e-10), min(notZero(hi*(1+1e-10)), 1), rule, proof
 }

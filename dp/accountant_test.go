@@ -355,8 +355,8 @@ func BenchmarkAccountant(b *testing.B) {
 	}
 }
 
-// TestTinyLosses: a lattice that held the atoms of a use which loses nearly nothing would
-// take more memory than there is.
+// TestTinyLosses: what loses nearly nothing changes nearly nothing, however small its losses are beside
+// the others.
 func TestTinyLosses(t *testing.T) {
 	t.Parallel()
 	others := []Event{{Mechanism: Laplace, Scale: 6, Sensitivity: 1, Count: 3}, {Mechanism: Gaussian, Scale: 9, Sensitivity: 1, Count: 4}}

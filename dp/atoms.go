@@ -11,8 +11,8 @@ import (
 //
 //	δ(ε) = Σ pᵢ·δ₀(ε − lᵢ)
 //
-// with δ₀ that of the Gaussian, or (1 − e^ε)₊. It needs no lattice, which would have to
-// be very fine where the distances of the points have no common divisor.
+// with δ₀ that of the Gaussian, or (1 − e^ε)₊. Next to a point it is as narrow as elsewhere, where a
+// spectrum would have to take ever less smoothing.
 type mixture struct {
 	losses, p []float64
 	mu        float64 // of the Gaussian; 0 if there is none

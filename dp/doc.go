@@ -100,6 +100,7 @@
 //   - Whitehouse, Ramdas, Rogers, Wu: Fully-Adaptive Composition in Differential
 //     Privacy, 2023, arXiv 2203.05481
 //   - Zhu, Dong, Wang: Optimal Accounting of Differential Privacy via Characteristic Function, 2022, arXiv 2106.08567
+//   - Chourasia, Javaid, Sikdar: Laplace Transform Interpretation of Differential Privacy, 2025, arXiv 2411.09142
 //   - Alghamdi, Asoodeh, Calmon, Gomez, Kosut, Sankar: The Saddle-Point Method in Differential Privacy, 2023, arXiv 2208.09595
 //   - Lemire: Fast Random Integer Generation in an Interval, 2019, arXiv 1805.10941
 //   - Warner: Randomized Response, Journal of the American Statistical Association, 1965

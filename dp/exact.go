@@ -54,41 +54,49 @@ func binomialDelta(a, n, epsilon float64) (lo, hi float64) {
 	first := max(math.Floor((epsilon/a+n)/2), 0)
 	all, _ := math.Lgamma(n + 1)
 	mode := math.Floor((n + 1) * math.Exp(logP))
-	var sum neumaier
+	var low, high neumaier
+	shift := lossUlps * epsilon
 	rest := 0.0
 	// Hoeffding: below mode − 20√n there is less than e^{−800}.
-	if low := mode - 20*math.Sqrt(n) - 1; low > first {
-		first, rest = math.Floor(low), 1e-300
+	if from := mode - 20*math.Sqrt(n) - 1; from > first {
+		first, rest = math.Floor(from), 1e-300
 	}
 	for k := first; k <= n; k++ {
 		ways, _ := math.Lgamma(k + 1)
 		other, _ := math.Lgamma(n - k + 1)
 		p := math.Exp(all - ways - other + k*logP + (n-k)*logQ)
-		sum.add(p * max(-math.Expm1(epsilon-a*(2*k-n)), 0))
+		low.add(p * hockeyStick(a*(2*k-n), epsilon+shift))
+		high.add(p * hockeyStick(a*(2*k-n), epsilon-shift))
 		if k > mode && k < n {
-			if r := (n - k) / (k + 1) * math.Exp(a); r < 1 && p*r/(1-r) < 1e-17*sum.value() {
+			if r := (n - k) / (k + 1) * math.Exp(a); r < 1 && p*r/(1-r) < 1e-17*high.value() {
 				rest += p * r / (1 - r)
 				break
 			}
 		}
 	}
 	rel := 1e-12 + 4*ulp*(all+n*(a+1))
-	// Near the largest loss δ hangs on the difference of ε and a·(2k−n), both rounded.
-	near := 8 * ulp * (a*n + epsilon) * math.Exp(logP*n)
-	s := sum.value()
-	return max(s*(1-rel)-near, 0), s*(1+rel) + rest + near
+	return low.value() * max(1-rel, 0), high.value()*(1+rel) + rest
 }
+
+// lossUlps is how far a loss in closed form is rounded. Just below one δ hangs on its difference from ε where
+// those above it are far lighter: so δ is bracketed by what it is a little to either side.
+const lossUlps = 4 * ulp
+
+// hockeyStick is (1 − e^{ε−l})₊, δ(ε) of a single loss.
+func hockeyStick(l, epsilon float64) float64 { return max(-math.Expm1(epsilon-l), 0) }
 
 // tableDelta brackets δ(ε) of one use of a law on finitely many losses.
 func (u use) tableDelta(epsilon float64) (lo, hi float64) {
 	p := pld{uses: []use{u}}
 	theta := p.saddle(epsilon)
 	t := u.tableAt(theta)
-	var sum neumaier
-	for i := len(t.losses) - 1; i >= 0 && t.losses[i] > epsilon; i-- {
-		sum.add(math.Exp(t.logP[i]) * -math.Expm1(epsilon-t.losses[i]))
+	shift := lossUlps * epsilon
+	var low, high neumaier
+	for i := len(t.losses) - 1; i >= 0 && t.losses[i] > epsilon-shift; i-- {
+		p := math.Exp(t.logP[i])
+		low.add(p * hockeyStick(t.losses[i], epsilon+shift))
+		high.add(p * hockeyStick(t.losses[i], epsilon-shift))
 	}
-	s := sum.value()
 	rest := 0.0
 	if n := len(t.losses); !t.bounded {
 		// Beyond the right end the masses fall faster than a geometric series.
@@ -98,7 +106,7 @@ func (u use) tableDelta(epsilon float64) (lo, hi float64) {
 			rest = 1
 		}
 	}
-	return s * (1 - 1e-11), s*(1+1e-11) + rest
+	return low.value() * (1 - 1e-11), high.value()*(1+1e-11) + rest
 }
 
 // laplaceDelta: 1 − e^{(ε−a)/2} for one use of Laplace noise with loss at most a.

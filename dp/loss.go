@@ -119,7 +119,7 @@ func theta(sigma, c float64) float64 {
 }
 
 // A table holds a law on finitely many losses, ascending, with ln P of each. What
-// it leaves out has, under every tilt, at most the tail that tilted reports.
+// it leaves out has, under every tilt, at most what tails returns.
 type table struct {
 	losses, logP []float64
 	bounded      bool // nothing is left out
@@ -210,50 +210,36 @@ func discreteGaussianTable(sigma float64, s int64, z float64) *table {
 	return t
 }
 
-// skellamTable: P(x) = e^{−v}·I_x(v), so L(x) = ln I_x(v) − ln I_{x+s}(v). The
-// ratios I_x/I_{x−1} = 1/(2x/v + I_{x+1}/I_x) come from the top down, which is
-// the stable direction (Abramowitz and Stegun 9.12, Miller), and are positive:
-// each is right to a few ulp.
+// skellamTable: P(x) = e^{−v}·I_x(v), so L(x) = ln I_x(v) − ln I_{x+s}(v). The ratios r_x = I_{x−1}/I_x =
+// 2x/v + 1/r_{x+1} come from the top down, which is the stable direction (Abramowitz and Stegun 9.12, Miller),
+// and as logarithms: under a large v they are 1 but for x/v, of which no digit is to be lost.
 func skellamTable(v float64, s int64) *table {
 	sd := math.Sqrt(v)
 	reach := int(math.Ceil(20*sd)) + 4*int(s) + 200
 	top := reach + int(s) + 64 + int(sd)
-	ratio := make([]float64, top+2) // ratio[x] = I_x/I_{x−1}
+	falls := make([]float64, top+2) // ln I_{x−1}/I_x
+	falls[top+1] = math.Inf(1)
 	for x := top; x >= 1; x-- {
-		ratio[x] = 1 / (2*float64(x)/v + ratio[x+1])
+		falls[x] = math.Log1p(2*float64(x)/v + math.Expm1(-falls[x+1]))
 	}
-	logs := make([]float64, top+1) // ln I_x/I_0
-	sums := ratio
+	logs := make([]neumaier, top+1) // ln I_x/I_0
 	var sum, all neumaier
 	all.add(1)
 	for x := 1; x <= top; x++ {
-		sums[x] = math.Log(ratio[x])
-		sum.add(sums[x])
-		logs[x] = sum.value()
-		all.add(2 * math.Exp(logs[x]))
+		sum.add(-falls[x])
+		logs[x] = sum
+		all.add(2 * math.Exp(sum.value()))
 	}
 	norm := math.Log(all.value())
-	at := func(x int) float64 { return logs[max(x, -x)] - norm }
-	step := func(y int) float64 { // ln I_y/I_{y−1}
-		if y >= 1 {
-			return sums[y]
-		}
-		return -sums[1-y]
-	}
 	t := &table{}
 	for x := -reach; x <= reach; x++ {
-		p, q := at(x), at(x+int(s))
+		i, j := logs[max(x, -x)], logs[max(x+int(s), -x-int(s))]
+		p, q := i.value()-norm, j.value()-norm
 		if p < -740 && q < -740 {
 			continue
 		}
-		diff := p - q
-		if s <= 64 { // without cancellation
-			diff = 0
-			for y := x + 1; y <= x+int(s); y++ {
-				diff -= step(y)
-			}
-		}
-		t.losses = append(t.losses, diff)
+		// p − q loses the digits that their sums keep.
+		t.losses = append(t.losses, (i.sum-j.sum)+(i.rest-j.rest))
 		t.logP = append(t.logP, p)
 	}
 	return t

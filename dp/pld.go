@@ -290,7 +290,7 @@ func (p pld) delta(epsilon float64) (lo, hi float64, s *spectrum) {
 	}
 	s, lo, hi = p.refine(want, func(want float64) plan { return c.plan(theta, epsilon, want) },
 		func(l, u *spectrum) (lo, hi float64) { return l.below(epsilon), u.above(epsilon) })
-	return lo, min(max(hi, math.SmallestNonzeroFloat64), 1), s
+	return lo, min(notZero(hi), 1), s
 }
 
 // missing bounds 1 − δ(ε) = E min(1, e^{ε−S}) ≤ e^{uε+K(−u)}, 0 < u < 1, and what tables leave out.

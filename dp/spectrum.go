@@ -9,7 +9,7 @@ import "math"
 //
 // over all real x (Zhu, Dong, Wang 2022, arXiv 2106.08567; Chourasia, Javaid, Sikdar 2025, arXiv
 // 2411.09142). On the line z = θ + it this is the Fourier transform of e^{θx}δ(x): θ is the tilt
-// of Alghamdi et al. 2022, arXiv 2208.09595, which makes rounding errors relative to the tail
+// of Alghamdi et al. 2023, arXiv 2208.09595, which makes rounding errors relative to the tail
 // that is asked for.
 //
 // Smoothing. Let δₛ(ε) be δ(ε) of S and one Gaussian of variance s besides, and ρₛ the density of that
@@ -146,7 +146,7 @@ func newSpectrum(parts []factor, variance float64, w plan) *spectrum {
 	s.centre, s.logM = centre.value(), curve(w.theta)
 	s.relative = size*ulp + 1e-12
 	s.shift = 8 * ulp * moved
-	s.extra = peakWeight(w.theta) * math.Expm1(min(lost, 700)) * (1 + 1e-6)
+	s.extra = peakWeight(w.theta) * math.Expm1(lost) * (1 + 1e-6)
 	s.aliasRight = curve(w.theta+w.right) - s.logM - logPlain(w.theta+w.right) - w.right*w.period - math.Log(-math.Expm1(-w.right*w.period))
 	s.aliasLeft = curve(w.theta-w.left) - s.logM - w.left*w.period - math.Log(-math.Expm1(-w.left*w.period))
 	if phi := w.theta - w.left; phi > 0 {

@@ -244,14 +244,22 @@ func TestBeyondFloats(t *testing.T) {
 	}
 }
 
-// TestFarTail: where e^{K−θε} is below the smallest float64 Hi is not 0 before the largest loss, and laws
+// TestFarTail: where δ is below the smallest float64 Hi is not 0 before the largest loss, by any rule, and laws
 // whose tables end before ε still have a small δ.
 func TestFarTail(t *testing.T) {
-	a, err := Compose(Event{Mechanism: Skellam, Scale: 3, Sensitivity: 1, Count: 3}, Event{Mechanism: Laplace, Scale: 2, Sensitivity: 1, Count: 4})
-	require.NoError(t, err)
-	b, err := a.Delta(1000)
-	require.NoError(t, err)
-	assert.Zero(t, b.Lo)
-	assert.Greater(t, b.Hi, 0.0)
-	assert.Less(t, b.Hi, 1e-300)
+	for _, events := range [][]Event{
+		{{Mechanism: Skellam, Scale: 3, Sensitivity: 1, Count: 3}, {Mechanism: Laplace, Scale: 2, Sensitivity: 1, Count: 4}},
+		{{Mechanism: Gaussian, Scale: 1, Sensitivity: 1, Count: 1}},
+		{{Mechanism: PureDP, Epsilon: 0.01, Count: 200_000}},
+		{{Mechanism: PureDP, Epsilon: 1, Count: 1}, {Mechanism: Gaussian, Scale: 1, Sensitivity: 1, Count: 1}},
+		{{Mechanism: ZCDP, Rho: 0.1, Count: 1}},
+	} {
+		a, err := Compose(events...)
+		require.NoError(t, err)
+		b, err := a.Delta(1000)
+		require.NoError(t, err)
+		assert.Zero(t, b.Lo, "%+v", events)
+		assert.Greater(t, b.Hi, 0.0, "%+v by %s", events, b.Rule)
+		assert.Less(t, b.Hi, 1e-299, "%+v", events)
+	}
 }

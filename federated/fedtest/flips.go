@@ -86,7 +86,7 @@ func bernstein(variance float64, looks int) float64 {
 }
 
 // flipRate is the probability of a flip.
-func flipRate(ε float64) float64 { return 1 / (1 + math.Exp(ε)) }
+func flipRate(epsilon float64) float64 { return 1 / (1 + math.Exp(epsilon)) }
 
 // flipRounds asks two questions in turns, in as many rounds.
 func (c Config) flipRounds(w *world, weighed scales) (string, []flips, error) {
