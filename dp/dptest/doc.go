@@ -26,7 +26,9 @@
 // well as their power says:
 //
 //	noise of the wrong scale, law, seed   Mechanism         faults below a tenth of ε at 65,000
-//	  or precision; wrapping, NaN, hangs                    samples, more below with fewer; ε above 6
+//	  or precision; wrapping, NaN, hangs                    samples, more below with fewer; ε above
+//	                                                        6, but for a Gaussian's variance; a clock
+//	                                                        in place of randomness that fails
 //	two inputs that can be told apart     Audit             other inputs; δ below some 1e-3; what
 //	                                                        repeats only between processes
 //	thresholds, empty keys, shared noise  Selection         δ of 1e-6 but by orders of magnitude

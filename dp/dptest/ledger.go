@@ -282,6 +282,8 @@ var ledgerCases = []ledgerCase{
 		b.refused(at)
 		if e := b.refused(charge(10, pure(0.1))); e != nil {
 			b.want(e.Left.Epsilon > 0.0999 && e.Left.Epsilon < 0.1, "left is %g", e.Left.Epsilon)
+			got, err := b.l.Left(b.ctx, testEpoch, testUnit)
+			b.want(err == nil && got.Epsilon <= e.Left.Epsilon, "Left says %v (%v), and a refusal that %v is left", got.Epsilon, err, e.Left.Epsilon)
 			b.reserve(charge(11, e.Left))
 		}
 	}},

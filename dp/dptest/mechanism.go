@@ -20,7 +20,8 @@ type MechanismKit struct {
 	// in place; independently at each call. Sums are cut at the ends of int64, and on an error
 	// of random all values are zeroed: CheckMechanism has all that it owes. Required.
 	New func(p dp.Params, s dp.Sensitivity) (func(values []int64, random io.Reader) error, error)
-	// Mechanism is passed to New.
+	// Mechanism is passed to New. Noise that is named Gaussian or DiscreteGaussian is held
+	// to that law's variance.
 	Mechanism dp.Mechanism
 	// Delta is at what δ it is audited: 0 for a mechanism that claims pure ε; for
 	// others take 0.01.
@@ -46,10 +47,13 @@ func Mechanism(t testing.TB, kit MechanismKit) {
 //	(ε, δ)   audits for several ε up to 6, and sensitivities of which no two numbers
 //	         are alike: of one cell, of the sum of all that one unit moves, of a
 //	         difference, of cells of long vectors, about 0 and where a float64 rounds
+//	law      noise that is named Gaussian has at least the variance that a Gaussian needs
+//	         at δ of 1e-6 and 1e-10 and ε up to 40, where no audit sees anything
 //	extremes bounds whose product leaves int64, ε of 1000 and of 1e-300: right, or refused
 //	additive the noise does not depend on the value: exactly, where the same random
 //	         gives the same noise, and else on average
-//	fresh    every cell gets noise, and noise of its own: over cells, calls and builds
+//	fresh    every cell gets noise, and noise of its own: over cells, calls and builds, in
+//	         vectors of several lengths
 //	range    values at the ends of int64 do not wrap
 //	failure  where the randomness fails no number is left behind, nor noise that
 //	         everybody knows; it is read in full, however it comes
@@ -71,7 +75,7 @@ func CheckMechanism(kit MechanismKit) error {
 		kit.Patience = 10 * time.Second
 	}
 	m := &mechanisms{kit: kit, broken: map[string]bool{}}
-	for _, rule := range []func(){m.refusals, m.fails, m.ends, m.additive, m.fresh, m.audits, m.extremes} {
+	for _, rule := range []func(){m.refusals, m.fails, m.ends, m.additive, m.fresh, m.law, m.audits, m.extremes} {
 		if rule(); len(m.faults) > 0 {
 			break // what is dear to find comes last
 		}
@@ -375,12 +379,35 @@ func (m *mechanisms) fresh() {
 			all = append(all, values)
 		}
 	}
-	for i := range cells {
-		same := true
-		for _, v := range all {
-			same = same && v[i] == all[0][i]
+	once := func(all [][]int64) bool {
+		for i := range all[0] {
+			same := true
+			for _, v := range all {
+				same = same && v[i] == all[0][i]
+			}
+			if !m.want(!same, rule, means, c.String(), "cell %d of %d has the same noise in %d calls: %d", i+1, len(all[0]), len(all), all[0][i]) {
+				return false
+			}
 		}
-		if !m.want(!same, rule, means, c.String(), "cell %d of %d has the same noise in %d calls: %d", i+1, cells, len(all), all[0][i]) {
+		return true
+	}
+	if !once(all) {
+		return
+	}
+	add, ok := m.build(dp.Params{Epsilon: c.epsilon, Delta: m.kit.Delta, Mechanism: m.kit.Mechanism}, c.s, c.String())
+	if !ok {
+		return
+	}
+	for _, length := range []int{1, 2, 3, 7, 33, 127, 1021} { // of no worker, block or buffer a multiple
+		var short [][]int64
+		for again := range 8 {
+			values := make([]int64, length)
+			if err := add(values, stream(m.kit.Seed, 10, length, again)); !m.want(err == nil, "what is calibrated adds noise", "nothing was shown", c.String(), "%v", err) {
+				return
+			}
+			short = append(short, values)
+		}
+		if !once(short) {
 			return
 		}
 	}
@@ -404,6 +431,46 @@ func (m *mechanisms) fresh() {
 		if !m.want(2*n < cells-lag, rule, means, c.String(), "%d of %d cells have the noise of the cell %d before them", n, cells-lag, lag) {
 			return
 		}
+	}
+}
+
+// law compares variances where audits are blind. Of n Gaussian numbers of deviation σ the
+// mean of the squares is below r·σ², r < 1, with probability exp(−n·(r−1−ln r)/2) at most
+// (Chernoff's bound). Scales are so large that rounding to integers does not count.
+func (m *mechanisms) law() {
+	if m.kit.Mechanism != dp.Gaussian && m.kit.Mechanism != dp.DiscreteGaussian || m.kit.Delta == 0 {
+		return
+	}
+	const move = 10_000
+	s := dp.Sensitivity{L0: 1, L1: move, L2Squared: move * move, LInf: move}
+	for i, b := range []dp.Budget{{Epsilon: 0.5, Delta: 1e-6}, {Epsilon: 2, Delta: 1e-10}, {Epsilon: 10, Delta: 1e-6}, {Epsilon: 40, Delta: 1e-10}} {
+		input := fmt.Sprintf("ε=%g δ=%g, %+v", b.Epsilon, b.Delta, s)
+		add, err := m.kit.New(dp.Params{Epsilon: b.Epsilon, Delta: b.Delta, Mechanism: m.kit.Mechanism}, s)
+		if err != nil || add == nil {
+			continue // refused
+		}
+		values := make([]int64, m.kit.Samples)
+		err, late := m.inTime(add, values, stream(m.kit.Seed, 11, i, 1), input)
+		if late || !m.want(err == nil, "what is calibrated adds noise", "nothing was shown", input, "%v", err) {
+			return
+		}
+		squares := 0.0
+		for _, x := range values {
+			squares += float64(x) * float64(x)
+		}
+		n := float64(len(values))
+		// The largest σ that such squares do not refute.
+		lo, hi := 0.0, 1.0
+		for range 60 {
+			if r := (lo + hi) / 2; n*(r-1-math.Log(r))/2 > -math.Log(alpha) {
+				lo = r
+			} else {
+				hi = r
+			}
+		}
+		sigma := math.Sqrt(squares / n / lo)
+		m.want(normalDelta(move/sigma, b.Epsilon) <= b.Delta, "noise that is named Gaussian has the variance of one that keeps (ε, δ)",
+			"the noise is calibrated by a formula that is wrong here, or by another δ", input, "the deviation is %.4g at most, and Gaussian noise of it has δ(ε) = %.3g", sigma, normalDelta(move/sigma, b.Epsilon))
 	}
 }
 

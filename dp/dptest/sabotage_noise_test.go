@@ -253,6 +253,10 @@ func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64,
 					if i%1000 == 999 {
 						x = 0
 					}
+				case "what four workers leave over is missed":
+					if len(values) >= 100 && i >= len(values)/4*4 {
+						x = 0
+					}
 				case "empty cells get no noise":
 					if v == 0 {
 						x = 0
@@ -314,6 +318,9 @@ func toyLaplace(fault string) func(p dp.Params, s dp.Sensitivity) (func([]int64,
 	}
 }
 
+// classicSigma is Dwork and Roth 2014, Theorem A.1.
+func classicSigma(p dp.Params) float64 { return math.Sqrt(2*math.Log(1.25/p.Delta)) / p.Epsilon }
+
 func mechanisms() (builds []dptest.Sabotage) {
 	for _, row := range [][2]string{
 		{"scaled by L2", "known bugs"},
@@ -331,6 +338,7 @@ func mechanisms() (builds []dptest.Sabotage) {
 		{"one draw for all cells", "known bugs"},
 		{"the stream starts anew every 512 cells", "known bugs: a reused seed a worker"},
 		{"the last cells of a chunk are missed", "off by one"},
+		{"what four workers leave over is missed", "a vector that is not a multiple of the workers"},
 		{"empty cells get no noise", "known bugs: empty groups"},
 		{"noise of one sign", "known bugs"},
 		{"noise clamped", "known bugs"},
@@ -359,6 +367,35 @@ func mechanisms() (builds []dptest.Sabotage) {
 	} {
 		builds = append(builds, dptest.Sabotage{Name: "mechanism: " + row[0], Source: row[1], Check: func() error {
 			return dptest.CheckMechanism(dptest.MechanismKit{New: toyLaplace(row[0]), Mechanism: dp.DiscreteLaplace, Samples: 5000, Patience: time.Second})
+		}})
+	}
+	for _, row := range []struct {
+		name, source string
+		sigma        func(p dp.Params) float64
+	}{
+		{"Gaussian by a δ that is fixed", "a default for what is given", func(p dp.Params) float64 { p.Delta = 0.01; return classicSigma(p) }},
+		{"Gaussian by a logarithm to base 10", "known bugs: formulas that are loose at δ = 0.01 hide it", func(p dp.Params) float64 { return classicSigma(p) / math.Sqrt(math.Ln10) }},
+	} {
+		builds = append(builds, dptest.Sabotage{Name: "mechanism: " + row.name, Source: row.source, Check: func() error {
+			return dptest.CheckMechanism(dptest.MechanismKit{Mechanism: dp.DiscreteGaussian, Delta: 0.01, Samples: 5000, New: func(p dp.Params, s dp.Sensitivity) (func([]int64, io.Reader) error, error) {
+				if _, err := dp.Calibrate(p, s); err != nil {
+					return nil, err
+				}
+				sigma := row.sigma(p) * math.Sqrt(float64(s.L2Squared))
+				return func(values []int64, random io.Reader) error {
+					var seed [32]byte
+					if _, err := io.ReadFull(random, seed[:]); err != nil {
+						clear(values)
+						return err
+					}
+					r := rand.New(rand.NewChaCha8(seed))
+					for i, v := range values {
+						const most = 1 << 61
+						values[i] = min(max(v, -most), most) + int64(min(max(math.Round(r.NormFloat64()*sigma), -most), most))
+					}
+					return nil
+				}, nil
+			}})
 		}})
 	}
 	after := func(name string, change func(values, noised []int64)) {
@@ -521,6 +558,9 @@ func toySelection(fault string) func(b dp.Budget, s dp.Sensitivity) (func([]int6
 				if c > 1<<62 && fault != "counts wrap" {
 					sum = c
 				}
+				if fault == "keys of less than half the threshold are not looked at" {
+					at = at && c >= threshold/2
+				}
 				published[i] = at && sum >= threshold
 				switch fault {
 				case "sure from the threshold and two scales":
@@ -577,6 +617,7 @@ func thresholds() (builds []dptest.Sabotage) {
 		{"no more than 100 keys", "known bugs: dependence of other keys"},
 		{"sure from the threshold and two scales", "a shortcut"},
 		{"drawn twice, and one is enough", "a retry"},
+		{"keys of less than half the threshold are not looked at", "k-anonymity first, at a threshold that does not know of it"},
 		{"a key that passes opens the next one", "known bugs: dependence of other keys"},
 		{"one key in a thousand is published for nothing", "a default that fails open"},
 		{"the largest new key is always published", "known bugs: dependence of other keys"},

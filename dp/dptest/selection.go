@@ -35,7 +35,8 @@ func Selection(t testing.TB, kit SelectionKit) {
 //	empty     a key that no unit has is never published
 //	new       keys that one unit alone has are published with probability δ at most,
 //	          all of them together: this is what a threshold is for
-//	(ε, δ)    a count that one unit moves, about the threshold, from both sides
+//	(ε, δ)    a count that one unit moves, about the threshold, from both sides, and at
+//	          the count below it where one unit more seems to change most
 //	position  a key's chance depends on its own count only: not on its place, nor on others, nor on
 //	          how many there are
 //	range     counts at the ends of int64 do not wrap
@@ -262,7 +263,19 @@ func (s *selections) aroundThreshold(c selectionCase, sel func([]int64, io.Reade
 		middle += max(middle/8, 1)
 	}
 	keys := min(c.l0, 6)
-	for _, count := range []int64{max(middle-c.linf, 1), middle} {
+	counts := []int64{max(middle-c.linf, 1), middle}
+	// And where a first look, whose randomness judges nothing, finds the largest step.
+	var rates []float64
+	for count := range min(middle, 64) + c.linf {
+		rates = append(rates, rate(count+1))
+	}
+	step := 0.0
+	for k, after := range rates[c.linf:] {
+		if up := after - math.Exp(c.b.Epsilon)*rates[k] - c.b.Delta; up > step {
+			step, counts = up, append(counts[:2], int64(k)+1)
+		}
+	}
+	for _, count := range counts {
 		r, _ := CheckAudit(AuditKit[int64]{
 			Claim: c.b, Samples: s.n, Seed: s.kit.Seed + uint64(i), Serial: true,
 			Run: func(neighbour bool, random io.Reader) (pattern int64, err error) {

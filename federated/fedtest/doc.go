@@ -73,10 +73,11 @@
 //	lengths, order, keys, inventory, the time                      outside of a *testing.T; processor time; what goes elsewhere than
 //	of a refusal                                                   NodeConfig.Log, Config.Metrics and the messages; what shows at larger scale only
 //	a member, id, time or key in what leaves     NoLeaks           other encodings (base 58) and encryptions; hashes of several fields together, or
-//	                                                               with a salt; a hash cut to fewer than 12 hex digits away from the name, which
+//	                                                               with a salt; a Bloom filter, or a sketch in a file; a hash cut to fewer than 12 hex digits away from the name, which
 //	                                                               chance finds in any log of hashes; what is spread over several log records
 //	guessable or linkable pseudonyms             Pseudonyms        a key that is known, or weak, or the same as another's; two members merged
-//	                                                               whose ids differ in case, white space or leading zeros: they may be one
+//	                                                               whose ids differ in case, white space, signs or leading zeros alone: they may
+//	                                                               be one; pseudonyms of 24 bits and more that are their own, and not all 128
 //	answers without budget, policy, quorum       FailsClosed       a policy that allows too much; who holds two budgets; digests of which 2 bytes
 //	                                                               and more are compared, and not all: no two questions alike are found in time
 //	answers counted twice, late or forged        Rounds            a transport that lies about who sent what: authenticity is the

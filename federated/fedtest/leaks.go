@@ -160,7 +160,7 @@ func (f *Federation) provoke(q federated.Query) {
 // member within an epoch, is the same for two members or in two epochs, has a byte that is
 // the same for all members, in two epochs, or as in the id, is an
 // unkeyed hash or a part of the member's id, or names an id in an error. Whether ids that
-// differ in case, white space or leading zeros alone are one member is for the team to say.
+// differ in case, white space, signs or leading zeros alone are one member is for the team to say.
 func Pseudonyms(t testing.TB, c Config) { t.Helper(); pseudonyms.in(t, c) }
 
 // CheckPseudonyms is Pseudonyms outside a test.
@@ -245,9 +245,37 @@ func (c Config) tryPseudonyms(seed uint64) (string, error) {
 	if err1 == nil && err2 == nil && p == q {
 		return "two members whose ids differ in their last letter have one pseudonym", nil
 	}
-	for _, bad := range []string{strings.Repeat("canarymember", 20), "canary\x00member\xff", " canarymember ", "canarymember\n"} {
-		if _, err := first(bad); err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), "canary") {
-			return "the error for a malformed id has the id in it", nil
+	for _, sign := range "_-@./:#" {
+		name := d.word("bcdfghjklmnpqrstvwxz", 12) + string(sign)
+		for _, pair := range [][2]string{{name + "1001", name + "1002"}, {"1001" + name, "1002" + name}} {
+			p, err1 := first(pair[0])
+			q, err2 := first(pair[1])
+			if err1 == nil && err2 == nil && p == q {
+				return fmt.Sprintf("two members whose ids differ on one side of %q have one pseudonym", sign), nil
+			}
+		}
+	}
+	// Pseudonyms of 20 bits: 30 pairs of these are expected to have the same.
+	many := map[[16]byte]bool{}
+	for i := range 8000 {
+		p, err := first(fmt.Sprint(1e9*(seed%9000+1000) + uint64(i)*7919))
+		if err != nil {
+			continue
+		}
+		if many[p] {
+			return fmt.Sprintf("two members of %d have one pseudonym", i+1), nil
+		}
+		many[p] = true
+	}
+	const canary = "canarymember"
+	for _, bad := range []string{strings.Repeat(canary, 20), canary + "\x00\xff", " " + canary + " ", canary + "\n", canary + "é", "Ж" + canary, canary + "\u200b", canary + "'; --", "<" + canary + ">", canary + "%s"} {
+		_, err := first(bad)
+		tap, bug := NewWiretap(Canary{Name: "id", Value: canary})
+		if bug != nil {
+			return "", bug
+		}
+		if tap.HearError("of a pseudonym", err); err != nil && len(tap.Leaks()) > 0 {
+			return "the error for a malformed id has the id in it: " + tap.Leaks()[0], nil
 		}
 	}
 	return "", nil

@@ -295,8 +295,9 @@ func places(bitmap []byte) []int64 {
 // Noise fails t if what is published is not noised as the label says: if a
 // cell goes without noise, two cells or two rounds share it, a restart repeats
 // it, or its mean or variance is off (by less than a third of the variance it does
-// not see: dptest audits a mechanism), and if selection publishes a cell
-// behind which no or one unit stands. The false-alarm rate is below 10⁻⁹ a seed.
+// not see: dptest audits a mechanism), if selection publishes a cell
+// behind which no or one unit stands, and if the noise of cells that it selects is
+// missing, or has to do with that of the selection. The false-alarm rate is below 10⁻⁹ a seed.
 func Noise(t testing.TB, c Config) { t.Helper(); noise.in(t, c) }
 
 // CheckNoise is Noise outside a test.
@@ -315,6 +316,9 @@ var noise = check{"Noise", 9, func(c Config, seed uint64) error {
 	got, err := weigh(w)
 	if err == nil && got == "" {
 		got, err = c.trySelection(seed)
+	}
+	if err == nil && got == "" {
+		got, err = c.weighSelected(seed)
 	}
 	if err != nil || got == "" {
 		return err
@@ -557,4 +561,78 @@ func (c Config) trySelection(seed uint64) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// weighSelected looks at the noise of cells of fewer units than the threshold, which passed a
+// selection by its noise alone, above 0. Theirs has either sign, unless both are drawn from
+// one stream, which at one scale makes them the same.
+func (c Config) weighSelected(seed uint64) (string, error) {
+	const lives, rounds, enough = 3, 24, 80 // of that δ one budget covers 24 rounds
+	w := c.grown(seed, 4, 60)
+	w.selects = true
+	w.bounds = dp.Bounds{L0: 1, LInf: 1, L1: 1, MaxNodes: 1}
+	var f *Federation
+	above, below, bare := 0, 0, 0
+	for i := 0; i < lives*rounds && above+below < enough; i++ {
+		if i%rounds == 0 {
+			next, err := c.federation(w, setup{seed: 7 + uint64(i), budget: dp.Budget{Epsilon: 1e6, Delta: 0.99}})
+			if err != nil {
+				return "", err
+			}
+			f = next
+		}
+		q, err := f.Query(dp.Params{Epsilon: 1, Mechanism: dp.DiscreteLaplace}, func(q *federated.Question) {
+			q.Round, q.Quorum = int64(i%rounds+1), len(q.Stores)
+			q.Select.Delta = 0.04
+		})
+		if err != nil || !selects(q) {
+			return "", nil // a question that selects nothing
+		}
+		exchanges := len(f.lane.rounds)
+		rel, err := f.Run(context.Background(), q)
+		if err != nil {
+			return fmt.Sprintf("a question that selects cells is refused: %v", err), nil
+		}
+		v := judge(q, f.lane.heard(exchanges))
+		var rows []report
+		at := map[federated.NodeID]int{} // of the chain's one row, 0
+		for _, s := range w.stores {
+			at[s] = len(rows)
+			if r, ok := v.answered[s]; ok {
+				rows = append(rows, r)
+			}
+		}
+		truth, units := noised(q, rows)
+		partitions, label := q.Question().Partitions, rel.Label()
+		for cell := range rel.Cells() {
+			p := at[cell.Store]*len(partitions) + slices.Index(partitions, cell.Partition)
+			switch {
+			case label.Selection == nil || p < 0 || p >= len(units) || units[p] >= label.Selection.Threshold:
+			case cell.Noised > truth[p]:
+				above++
+			case cell.Noised < truth[p]:
+				below++
+			default:
+				bare++
+			}
+		}
+	}
+	// A draw is 0 with a probability below 0.47, and as often above as below.
+	if above+below == 0 && bare >= 34 {
+		return fmt.Sprintf("%d cells that were selected have no noise", bare), nil
+	}
+	if n, few := above+below, min(above, below); n > 0 && 2*binomialBelow(n, few) < 1e-10 {
+		return fmt.Sprintf("of %d cells that noise made pass a selection, %d have noise above 0 and %d below: the one has to do with the other", n+bare, above, below), nil
+	}
+	return "", nil
+}
+
+// binomialBelow is the probability of at most k heads of n coins.
+func binomialBelow(n, k int) float64 {
+	sum, term := 0.0, math.Exp2(-float64(n))
+	for i := range k + 1 {
+		sum += term
+		term *= float64(n-i) / float64(i+1)
+	}
+	return sum
 }

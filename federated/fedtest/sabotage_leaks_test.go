@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/larder-dp/larder/federated"
 )
@@ -156,14 +157,35 @@ var leakSabotages = []sabotage{
 		}}
 	}},
 	{"pseudonym cut to 16 bits", "membership ids of 5 hex digits: namesakes merged", "Pseudonyms", func() Config {
-		return Config{Pseudonym: func(epoch string) (func(string) ([16]byte, error), error) {
-			inner, err := keyedPseudonym(epoch)
-			return func(m string) (p [16]byte, err error) {
-				full, err := inner(m)
-				p[0], p[1] = full[0]&15, 0
-				return p, err
-			}, err
-		}}
+		return pseudonymous(func(m string, inner func(string) ([16]byte, error)) (p [16]byte, err error) {
+			full, err := inner(m)
+			copy(p[:2], full[:])
+			return p, err
+		})
+	}},
+	{"pseudonym of 20 bits, stretched", "a hash kept as a short number, and hashed again: namesakes merged", "Pseudonyms", func() Config {
+		return pseudonymous(func(m string, inner func(string) ([16]byte, error)) ([16]byte, error) {
+			full, err := inner(m)
+			full[2] &= 15
+			h := sha256.Sum256(full[:3])
+			return [16]byte(h[:16]), err
+		})
+	}},
+	{"pseudonym of what stands before the sign", "hashed e-mails: the domain, or a number after a name, is cut off", "Pseudonyms", func() Config {
+		return pseudonymous(func(m string, inner func(string) ([16]byte, error)) ([16]byte, error) {
+			if at := strings.IndexAny(m, "@_"); at > 0 {
+				m = m[:at]
+			}
+			return inner(m)
+		})
+	}},
+	{"an odd id in hex in its error", cwe209, "Pseudonyms", func() Config {
+		return pseudonymous(func(m string, inner func(string) ([16]byte, error)) ([16]byte, error) {
+			if strings.ContainsFunc(m, func(r rune) bool { return r > unicode.MaxASCII }) {
+				return [16]byte{}, fmt.Errorf("id %x is not ASCII", m)
+			}
+			return inner(m)
+		})
 	}},
 	{"pseudonym is the id under a one-time pad", "a pad used twice", "Pseudonyms", func() Config {
 		return Config{Pseudonym: func(epoch string) (func(string) ([16]byte, error), error) {
@@ -293,4 +315,12 @@ func under(key, text string) []byte {
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(text))
 	return mac.Sum(nil)
+}
+
+// pseudonymous bends a keyed pseudonym.
+func pseudonymous(bend func(m string, inner func(string) ([16]byte, error)) ([16]byte, error)) Config {
+	return Config{Pseudonym: func(epoch string) (func(string) ([16]byte, error), error) {
+		inner, err := keyedPseudonym(epoch)
+		return func(m string) ([16]byte, error) { return bend(m, inner) }, err
+	}}
 }

@@ -71,6 +71,12 @@ var noiseSabotages = []sabotage{
 			}
 		})
 	}},
+	{"selected cells without noise", "a threshold taken for privacy", "Noise", func() Config {
+		return selected(func(truth, _ int64) int64 { return truth })
+	}},
+	{"the noise that made a cell pass is its own", "one draw for two mechanisms", "Noise", func() Config {
+		return selected(func(truth, noised int64) int64 { return truth + max(noised-truth, truth-noised) })
+	}},
 	{"empty selection not charged", "a refund that depends on data", "Noise", func() Config {
 		return bendCoordinator(func(b *bentCoordinator) { b.c.Ledger = &refunding{Ledger: b.c.Ledger} })
 	}},
@@ -184,6 +190,18 @@ func noising(change func(z []int64)) Config {
 			for p := range z {
 				r.Values[i][p] = truth[p] + z[p]
 			}
+		}
+	})
+}
+
+// selected changes the values of cells that were selected.
+func selected(change func(truth, noised int64) int64) Config {
+	return editor(func(b *bentCoordinator, q federated.Query, r *wireRelease) {
+		if !selects(q) {
+			return
+		}
+		for i, c := range r.Cells {
+			r.Cells[i][2] = change(b.truth(r.Stores[c[0]])[c[1]], c[2])
 		}
 	})
 }
