@@ -291,7 +291,7 @@ func (r *Release) Overlap(a, b *Release) (Cell, error) {
 			cells[i] = c
 		}
 	}
-	absent := func(coverage ...Coverage) (asked int, absent []NodeID) {
+	without := func(coverage ...Coverage) (asked int, absent []NodeID) {
 		for _, c := range coverage {
 			asked += c.Asked
 			for _, x := range c.Absent {
@@ -301,8 +301,8 @@ func (r *Release) Overlap(a, b *Release) (Cell, error) {
 		slices.Sort(absent)
 		return asked, absent
 	}
-	both, missing := absent(r.label.Coverage)
-	if each, gone := absent(a.label.Coverage, b.label.Coverage); each != both || !slices.Equal(gone, missing) {
+	both, missing := without(r.label.Coverage)
+	if each, gone := without(a.label.Coverage, b.label.Coverage); each != both || !slices.Equal(gone, missing) {
 		return fail("the stores that answered are not the same")
 	}
 	out := cells[2]
