@@ -363,6 +363,9 @@ func (d drawer) when(u *unitRows) time.Time {
 		return []time.Time{oneWeek.From, oneWeek.To}[d.IntN(2)]
 	}
 	t := monday.AddDate(0, 0, d.IntN(9)-1).Add(time.Duration(d.Int64N(24 * int64(time.Hour))))
+	if t.Minute()+t.Second() == 0 { // in some zone it would be written as the midnight where windows end
+		t = t.Add(time.Second)
+	}
 	u.planted = append(u.planted, Canary{Name: "time", Value: t})
 	return t
 }
