@@ -35,13 +35,29 @@ func (b *bench) must(err error) bool {
 }
 
 func (b *bench) start(s setup) bool {
+	f, err := b.federation(s)
+	b.f = f
+	return b.must(err)
+}
+
+func (b *bench) federation(s setup) (*Federation, error) {
 	s.seed = 7
 	if s.budget == (dp.Budget{}) {
 		s.budget = dp.Budget{Epsilon: 100, Delta: 0.5}
 	}
-	var err error
-	b.f, err = b.c.federation(b.w, s)
-	return b.must(err)
+	return b.c.federation(b.w, s)
+}
+
+// refused wants that such a federation cannot be made, or gives nothing for q.
+func (b *bench) refused(what string, q federated.Query, s setup) {
+	f, err := b.federation(s)
+	if err != nil {
+		return
+	}
+	b.f = f
+	rel, err := b.run(q)
+	b.unanswered(what, q)
+	b.silent(q, rel, err)
 }
 
 // query asks in a round, with a quorum of all stores.

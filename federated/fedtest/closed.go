@@ -166,14 +166,7 @@ var closedCases = []closedCase{
 		}
 		for name, l := range broken {
 			p := federated.Policy{Names: map[string]federated.Limits{q.Name(): *l}}
-			f, err := b.c.federation(b.w, setup{seed: 7, budget: dp.Budget{Epsilon: 100, Delta: 0.5}, allow: func(federated.NodeID) federated.Policy { return p }})
-			if err != nil {
-				continue // refused at once
-			}
-			b.f = f
-			rel, err := b.run(q)
-			b.unanswered(name, q)
-			b.silent(q, rel, err)
+			b.refused(name, q, setup{allow: func(federated.NodeID) federated.Policy { return p }})
 		}
 		b.selective(fits)
 		b.versions(fits)
@@ -253,15 +246,7 @@ var closedCases = []closedCase{
 			}
 		}
 		for name, change := range lacking {
-			s := setup{seed: 7, budget: dp.Budget{Epsilon: 100, Delta: 0.5}, node: change}
-			f, err := b.c.federation(b.w, s)
-			if err != nil {
-				continue // refused at once
-			}
-			b.f = f
-			rel, err := b.run(q)
-			b.unanswered(name, q)
-			b.silent(q, rel, err)
+			b.refused(name, q, setup{node: change})
 		}
 	}},
 	{"what was asked", "nodes are asked the very query, in its round; label and charge are of it; what nodes report is about it", "what is paid for and published is not what was answered", func(b *bench) {
